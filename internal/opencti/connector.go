@@ -1,0 +1,217 @@
+package opencti
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+)
+
+// Secret is a text that prints as [REDACTED] wherever it is printed, logged or marshalled.
+type Secret string
+
+const redacted = "[REDACTED]"
+
+// String implements fmt.Stringer.
+func (Secret) String() string { return redacted }
+
+// GoString implements fmt.GoStringer.
+func (Secret) GoString() string { return redacted }
+
+// LogValue implements slog.LogValuer.
+func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText implements encoding.TextMarshaler. Unmarshalling takes the text as it is.
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Secret) UnmarshalText(text []byte) error { *s = Secret(text); return nil }
+
+// Reveal returns the text itself.
+func (s Secret) Reveal() string { return string(s) }
+
+// Connector is what we register as. Registering again overwrites all of it.
+type Connector struct {
+	// ID names the connector and its queues.
+	ID string
+	// Name is shown to users; it has two characters at least.
+	Name string
+	// Scope is the entity types that may be enriched. An empty scope means no automatic jobs.
+	Scope []string
+	// Auto asks for every new entity, AutoUpdate for every changed one.
+	Auto, AutoUpdate bool
+	// OnlyContextual shows the connector only where its results are used.
+	OnlyContextual bool
+	// PlaybookCompatible lets playbooks use the connector.
+	PlaybookCompatible bool
+	// ListenCallbackURI, when set, has the platform's worker post jobs there instead of us consuming them.
+	ListenCallbackURI string
+}
+
+// Registration is what the platform answers: who we are and where the queues are. It holds the broker's password, which
+// never prints; still, do not log it whole.
+type Registration struct {
+	// ConnectorUserID is the user behind the token, the one to import as.
+	ConnectorUserID string
+	// State is what the platform remembers for the connector, JSON text, "" when nothing.
+	State string
+	// Connection is the broker as the platform sees it.
+	Connection Connection
+	// Listen is the queue that jobs come from. Push is the one that objects go to: by exchange and routing key, never
+	// directly.
+	Listen, ListenExchange, ListenRouting string
+	Push, PushExchange, PushRouting       string
+}
+
+// Connection is where a RabbitMQ is and who may use it.
+type Connection struct {
+	Host   string `json:"host"`
+	VHost  string `json:"vhost"`
+	UseSSL bool   `json:"use_ssl"`
+	Port   int    `json:"port"`
+	User   string `json:"user"`
+	Pass   Secret `json:"pass"`
+}
+
+// input is the registration as the release wants it. Fields that this platform refused before are left out; the three that
+// make a registration cannot be.
+func (k Connector) input(has Capabilities, dropped map[string]bool) map[string]any {
+	scope := k.Scope
+	if scope == nil {
+		scope = []string{}
+	}
+	input := map[string]any{
+		"id":              k.ID,
+		"name":            k.Name,
+		"type":            "INTERNAL_ENRICHMENT",
+		"scope":           scope,
+		"auto":            k.Auto,
+		"only_contextual": k.OnlyContextual,
+	}
+	if has.PlaybookCompatible {
+		input["playbook_compatible"] = k.PlaybookCompatible
+	}
+	if has.ListenCallbackURI && k.ListenCallbackURI != "" {
+		input["listen_callback_uri"] = k.ListenCallbackURI
+	}
+	if has.AutoUpdate {
+		input["auto_update"] = k.AutoUpdate
+	}
+	if has.EnrichmentResolution {
+		// The platform takes silence for "stix_bundle" and would send every job with objects that we do not read.
+		input["enrichment_resolution"] = "none"
+	}
+	for field := range dropped {
+		delete(input, field)
+	}
+	return input
+}
+
+// Register creates or overwrites the connector and has its queues declared. An optional field that the platform refuses by
+// name, whatever its version promises, is left out from then on, logged once, and the registration is tried again.
+func (c *Client) Register(ctx context.Context, connector Connector) (Registration, error) {
+	has, err := c.Capabilities(ctx)
+	if err != nil {
+		return Registration{}, err
+	}
+	for {
+		c.mu.Lock()
+		input := connector.input(has, c.dropped)
+		c.mu.Unlock()
+		registration, err := c.register(ctx, input)
+		var refusal *Error
+		if !errors.As(err, &refusal) || !droppable(refusal.refused, input) {
+			return registration, err
+		}
+		c.mu.Lock()
+		c.dropped[refusal.refused] = true
+		c.mu.Unlock()
+		c.log.WarnContext(ctx, "OpenCTI does not know a field of the registration, going on without it", "field", refusal.refused)
+	}
+}
+
+func droppable(field string, input map[string]any) bool {
+	switch field {
+	case "", "id", "name", "type":
+		return false
+	}
+	_, sent := input[field]
+	return sent
+}
+
+func (c *Client) register(ctx context.Context, input map[string]any) (Registration, error) {
+	var answer struct {
+		RegisterConnector *struct {
+			State  string `json:"connector_state"`
+			UserID string `json:"connector_user_id"`
+			Config *struct {
+				Connection     Connection `json:"connection"`
+				Listen         string     `json:"listen"`
+				ListenRouting  string     `json:"listen_routing"`
+				ListenExchange string     `json:"listen_exchange"`
+				Push           string     `json:"push"`
+				PushRouting    string     `json:"push_routing"`
+				PushExchange   string     `json:"push_exchange"`
+			} `json:"config"`
+		} `json:"registerConnector"`
+	}
+	if err := c.do(ctx, opRegister, map[string]any{"input": input}, "", &answer); err != nil {
+		return Registration{}, err
+	}
+	if answer.RegisterConnector == nil || answer.RegisterConnector.Config == nil {
+		return Registration{}, nothing(opRegister)
+	}
+	r, config := answer.RegisterConnector, answer.RegisterConnector.Config
+	return Registration{
+		ConnectorUserID: r.UserID,
+		State:           r.State,
+		Connection:      config.Connection,
+		Listen:          config.Listen,
+		ListenExchange:  config.ListenExchange,
+		ListenRouting:   config.ListenRouting,
+		Push:            config.Push,
+		PushExchange:    config.PushExchange,
+		PushRouting:     config.PushRouting,
+	}, nil
+}
+
+// Ping tells the platform that the connector lives; it gives up on one after five minutes of silence. state is what
+// [Client.Register] or the last Ping returned, and newState what holds now: when they differ an administrator has reset the
+// connector. ErrNotFound means that the platform has forgotten the connector: register again.
+func (c *Client) Ping(ctx context.Context, connectorID, state string) (newState string, err error) {
+	has, err := c.Capabilities(ctx)
+	if err != nil {
+		return "", err
+	}
+	sent := state
+	if sent == "" {
+		sent = "null" // the state is JSON text
+	}
+	op, variables := opPingLegacy, map[string]any{"id": connectorID, "state": sent}
+	if has.ConnectorInfo {
+		op = opPing
+		variables["connectorInfo"] = map[string]any{
+			"run_and_terminate": false, "buffering": false, "queue_threshold": 500, "queue_messages_size": 0,
+		}
+	}
+	var answer struct {
+		PingConnector *struct {
+			State string `json:"connector_state"`
+		} `json:"pingConnector"`
+	}
+	if err := c.do(ctx, op, variables, "", &answer); err != nil {
+		// The platform says so by a functional error without a code of its own.
+		var refusal *Error
+		if errors.As(err, &refusal) && strings.Contains(refusal.Message, "No connector found") {
+			refusal.Code = codeNull
+		}
+		return "", err
+	}
+	if answer.PingConnector == nil {
+		return "", nothing(op)
+	}
+	if newState = answer.PingConnector.State; newState == "null" {
+		newState = ""
+	}
+	return newState, nil
+}

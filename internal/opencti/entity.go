@@ -1,0 +1,128 @@
+package opencti
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+)
+
+// Entity is what the platform knows of an observable, as far as we use it. Its keys are short: it travels between hops.
+type Entity struct {
+	// ID is the platform's internal one, StandardID the STIX id: always this one is published, never a computed one.
+	ID         string `json:"id,omitempty"`
+	StandardID string `json:"standard,omitempty"`
+	// Type is the platform's name of the type, such as "IPv4-Addr" or "StixFile".
+	Type string `json:"type,omitempty"`
+	// Value is what the platform displays: the value, and for files a hash or a name.
+	Value string `json:"value,omitempty"`
+	// Score is 0 to 100, nil when the entity has none.
+	Score *int `json:"score,omitempty"`
+	// CreatedAt is when the platform first had it, RFC 3339, as the platform writes it.
+	CreatedAt string    `json:"created,omitempty"`
+	Markings  []Marking `json:"markings,omitempty"`
+	Labels    []string  `json:"labels,omitempty"`
+	// Organizations are the STIX ids of those the entity is shared with (granted_refs).
+	Organizations []string `json:"orgs,omitempty"`
+}
+
+// Marking is a marking definition.
+type Marking struct {
+	// ID is the STIX id.
+	ID string `json:"id,omitempty"`
+	// Type is the family, such as "TLP", and Definition the marking, such as "TLP:AMBER".
+	Type       string `json:"type,omitempty"`
+	Definition string `json:"def,omitempty"`
+	// Order ranks markings within a family, the strictest highest.
+	Order int `json:"order,omitempty"`
+}
+
+// Entity reads an observable by internal id, standard id or any STIX id, inside a draft unless draftID is empty.
+// ErrNotFound means that it does not exist, that the connector's user may not see it, or that it is no observable.
+func (c *Client) Entity(ctx context.Context, id, draftID string) (Entity, error) {
+	has, err := c.Capabilities(ctx)
+	if err != nil {
+		return Entity{}, err
+	}
+	op := opObservableLegacy
+	if has.ListMarkings {
+		op = opObservable
+	}
+	var answer struct {
+		Observable *struct {
+			ID         string `json:"id"`
+			StandardID string `json:"standard_id"`
+			Type       string `json:"entity_type"`
+			Value      string `json:"observable_value"`
+			CreatedAt  string `json:"created_at"`
+			Score      *int   `json:"x_opencti_score"`
+			Markings   refs[struct {
+				ID         string `json:"standard_id"`
+				Type       string `json:"definition_type"`
+				Definition string `json:"definition"`
+				Order      int    `json:"x_opencti_order"`
+			}] `json:"objectMarking"`
+			Labels refs[struct {
+				Value string `json:"value"`
+			}] `json:"objectLabel"`
+			Organizations refs[struct {
+				ID string `json:"standard_id"`
+			}] `json:"objectOrganization"`
+		} `json:"stixCyberObservable"`
+	}
+	if err := c.do(ctx, op, map[string]any{"id": id}, draftID, &answer); err != nil {
+		return Entity{}, err
+	}
+	o := answer.Observable
+	if o == nil {
+		return Entity{}, nothing(op)
+	}
+	entity := Entity{ID: o.ID, StandardID: o.StandardID, Type: o.Type, Value: o.Value, Score: o.Score, CreatedAt: o.CreatedAt}
+	for _, m := range o.Markings {
+		entity.Markings = append(entity.Markings, Marking(m))
+	}
+	for _, l := range o.Labels {
+		entity.Labels = append(entity.Labels, l.Value)
+	}
+	for _, g := range o.Organizations {
+		entity.Organizations = append(entity.Organizations, g.ID)
+	}
+	return entity, nil
+}
+
+// refs reads a list of references in both of its shapes: a plain list, or the connection that releases before 5.12.24
+// have.
+type refs[T any] []T
+
+func (r *refs[T]) UnmarshalJSON(text []byte) error {
+	if !bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) {
+		return json.Unmarshal(text, (*[]T)(r))
+	}
+	var connection struct {
+		Edges []struct {
+			Node T `json:"node"`
+		} `json:"edges"`
+	}
+	if err := json.Unmarshal(text, &connection); err != nil {
+		return err
+	}
+	*r = make(refs[T], 0, len(connection.Edges))
+	for _, edge := range connection.Edges {
+		*r = append(*r, edge.Node)
+	}
+	return nil
+}
+
+// EnsureLabel makes sure that the label exists, creating it with the colour ("#RRGGBB") if it does not. Releases before
+// 7.260807 also give an existing label that colour.
+func (c *Client) EnsureLabel(ctx context.Context, value, color string) error {
+	var answer struct {
+		LabelAdd *struct{} `json:"labelAdd"`
+	}
+	if err := c.do(ctx, opLabelAdd, map[string]any{"input": map[string]any{"value": value, "color": color}}, "", &answer); err != nil {
+		return err
+	}
+	if answer.LabelAdd == nil {
+		return nothing(opLabelAdd)
+	}
+	return nil
+}

@@ -1,0 +1,256 @@
+package opencti
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// MaxRequestBytes bounds a job message. It is above what the platform itself accepts in one request (50 MB by default),
+// which is what a playbook's bundle has to come back in.
+const MaxRequestBytes = 64 << 20
+
+// maxText bounds one text of a job message (an id, a type); the longest that the platform writes has under 120 characters.
+const maxText = 4096
+
+// Request is what OpenCTI asked, the job message of listen_<connector id>. Every field may be empty: which of them are
+// there depends on the release and on what triggered the job. It travels between hops, so its keys are short. The
+// message's stix_entity is not kept: it shows the entity as the user who triggered the job sees it, and we read it as
+// ourselves.
+type Request struct {
+	// WorkID is the platform's record of the request; playbook jobs have none.
+	WorkID string `json:"work,omitempty"`
+	// ApplicantID, when set, is the user to import as, instead of the connector's own.
+	ApplicantID string `json:"applicant,omitempty"`
+	// DraftID is the draft to read from and write to.
+	DraftID string `json:"draft,omitempty"`
+	// Mode is "manual" or "auto", Trigger "create" or "update"; releases before 6.8.9 say neither.
+	Mode    string `json:"mode,omitempty"`
+	Trigger string `json:"trigger,omitempty"`
+	// EventType is "INTERNAL_ENRICHMENT" since 6.0; playbook jobs have none.
+	EventType string `json:"event,omitempty"`
+	// EntityID names the entity: a STIX id or, in old releases, an internal UUID. It is the one field that a request
+	// cannot be without.
+	EntityID string `json:"id,omitempty"`
+	// EntityType is the platform's name of the type, such as "IPv4-Addr".
+	EntityType string `json:"type,omitempty"`
+	// Playbook is set when, and only when, a playbook asks.
+	Playbook *Playbook `json:"playbook,omitempty"`
+}
+
+// Playbook is the step of a playbook that waits for our answer.
+type Playbook struct {
+	ExecutionID    string `json:"execution,omitempty"`
+	EventID        string `json:"event,omitempty"`
+	PlaybookID     string `json:"playbook,omitempty"`
+	DataInstanceID string `json:"instance,omitempty"`
+	StepID         string `json:"step,omitempty"`
+	PreviousStepID string `json:"previous,omitempty"`
+	// Bundle is the STIX bundle that the step was given, as it came.
+	Bundle json.RawMessage `json:"bundle,omitempty"`
+}
+
+// FieldError says what is wrong with one field of something that was read: where, what was found (its kind, never its
+// text, which may be personal data), and what was expected.
+type FieldError struct {
+	Field, Found, Want string
+}
+
+func (e *FieldError) Error() string {
+	return fmt.Sprintf("reading %s: found %s, want %s", e.Field, e.Found, e.Want)
+}
+
+// DecodeRequest reads a job message defensively: unknown fields are ignored, null is as good as absent.
+//
+// On a broken message it returns a [*FieldError] about the first fault, and with it as much of the request as could be
+// read, even from a message that ends too early: a work whose id is known can be closed.
+func DecodeRequest(body []byte) (Request, error) {
+	if len(body) > MaxRequestBytes {
+		return Request{WorkID: salvageWorkID(body)},
+			&FieldError{"job message", strconv.Itoa(len(body)) + " bytes", "at most " + strconv.Itoa(MaxRequestBytes)}
+	}
+	if !json.Valid(body) {
+		return Request{WorkID: salvageWorkID(body)}, &FieldError{"job message", describe(body) + " that is no valid JSON", "a JSON object"}
+	}
+	d := &decoder{}
+	message := d.object("job message", body)
+	internal := d.child(message, "internal", "internal")
+	event := d.child(message, "event", "event")
+	r := Request{
+		WorkID:      d.text(internal, "internal.", "work_id"),
+		ApplicantID: d.text(internal, "internal.", "applicant_id"),
+		DraftID:     d.text(internal, "internal.", "draft_id"),
+		Mode:        d.text(internal, "internal.", "mode"),
+		Trigger:     d.text(internal, "internal.", "trigger"),
+		EventType:   d.text(event, "event.", "event_type"),
+		EntityID:    d.text(event, "event.", "entity_id"),
+		EntityType:  d.text(event, "event.", "entity_type"),
+	}
+	if !absent(internal["playbook"]) {
+		r.Playbook = d.playbook(internal, event)
+		if r.EntityID == "" {
+			r.EntityID = r.Playbook.DataInstanceID
+		}
+	}
+	if r.EntityID == "" {
+		d.fault("event.entity_id", describe(event["entity_id"]), "the id of the entity to enrich")
+	}
+	if d.err != nil {
+		return r, d.err
+	}
+	return r, nil
+}
+
+// Key names the request, the same in every delivery of it: the work's id; for a playbook, which has no work, its step's
+// and its object's; and where a message has neither, a digest of what it says.
+func (r Request) Key() string {
+	switch {
+	case r.WorkID != "":
+		return r.WorkID
+	case r.Playbook != nil && r.Playbook.ExecutionID != "":
+		return r.Playbook.ExecutionID + "/" + r.Playbook.StepID + "/" + r.Playbook.DataInstanceID
+	}
+	facts, _ := json.Marshal(r) // strings and raw JSON that was valid when it was read
+	sum := sha256.Sum256(facts)
+	return "request-" + hex.EncodeToString(sum[:16])
+}
+
+// decoder reads raw JSON field by field and keeps the first fault.
+type decoder struct{ err *FieldError }
+
+func (d *decoder) fault(field, found, want string) {
+	if d.err == nil {
+		d.err = &FieldError{field, found, want}
+	}
+}
+
+func (d *decoder) object(field string, raw json.RawMessage) map[string]json.RawMessage {
+	var m map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &m); err != nil || m == nil {
+		d.fault(field, describe(raw), "an object")
+	}
+	return m
+}
+
+func (d *decoder) child(parent map[string]json.RawMessage, field, key string) map[string]json.RawMessage {
+	if absent(parent[key]) {
+		return nil
+	}
+	return d.object(field, parent[key])
+}
+
+func (d *decoder) text(parent map[string]json.RawMessage, path, key string) string {
+	raw := parent[key]
+	if absent(raw) {
+		return ""
+	}
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		d.fault(path+key, describe(raw), "a string")
+		return ""
+	}
+	if len(s) > maxText {
+		d.fault(path+key, strconv.Itoa(len(s))+" bytes", "at most "+strconv.Itoa(maxText))
+		return ""
+	}
+	return s
+}
+
+// playbook reads the step. previous_step_id may be missing, and event_id is younger than playbooks are; the others are what
+// an answer needs.
+func (d *decoder) playbook(internal, event map[string]json.RawMessage) *Playbook {
+	const path = "internal.playbook."
+	step := d.object("internal.playbook", internal["playbook"])
+	p := &Playbook{
+		ExecutionID:    d.text(step, path, "execution_id"),
+		EventID:        d.text(step, path, "event_id"),
+		PlaybookID:     d.text(step, path, "playbook_id"),
+		DataInstanceID: d.text(step, path, "data_instance_id"),
+		StepID:         d.text(step, path, "step_id"),
+		PreviousStepID: d.text(step, path, "previous_step_id"),
+	}
+	if bundle := d.child(event, "event.bundle", "bundle"); bundle != nil {
+		p.Bundle = bytes.Clone(event["bundle"])
+	} else {
+		d.fault("event.bundle", describe(event["bundle"]), "the playbook's STIX bundle as an object")
+	}
+	for _, need := range []struct{ key, value string }{
+		{"execution_id", p.ExecutionID},
+		{"playbook_id", p.PlaybookID},
+		{"data_instance_id", p.DataInstanceID},
+		{"step_id", p.StepID},
+	} {
+		if need.value == "" {
+			d.fault(path+need.key, describe(step[need.key]), "an id")
+		}
+	}
+	return p
+}
+
+func absent(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
+
+// describe names the kind of a JSON value, for a [FieldError].
+func describe(raw json.RawMessage) string {
+	raw = bytes.TrimSpace(raw)
+	if len(raw) == 0 {
+		return "nothing"
+	}
+	switch raw[0] {
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	case '"':
+		if string(raw) == `""` {
+			return "an empty string"
+		}
+		return "a string"
+	case 't', 'f':
+		return "a boolean"
+	case 'n':
+		return "null"
+	}
+	if strings.ContainsRune("-0123456789", rune(raw[0])) {
+		return "a number"
+	}
+	return "something"
+}
+
+// salvageWorkID looks for internal.work_id in a message that is cut short or too long, token by token.
+func salvageWorkID(body []byte) string {
+	type level struct {
+		object bool
+		key    string // the key that the next value belongs to
+		value  bool   // a value comes next, not a key
+	}
+	var levels []level
+	for dec := json.NewDecoder(bytes.NewReader(body)); ; {
+		token, err := dec.Token()
+		if err != nil {
+			return ""
+		}
+		switch t := token.(type) {
+		case json.Delim:
+			if t == '{' || t == '[' {
+				levels = append(levels, level{object: t == '{'})
+				continue
+			}
+			levels = levels[:len(levels)-1]
+		case string:
+			if n := len(levels); n > 0 && levels[n-1].object && !levels[n-1].value {
+				levels[n-1].key, levels[n-1].value = t, true
+				continue
+			}
+			if len(levels) == 2 && levels[0].key == "internal" && levels[1].key == "work_id" && len(t) <= maxText {
+				return t
+			}
+		}
+		if n := len(levels); n > 0 {
+			levels[n-1].value = false
+		}
+	}
+}

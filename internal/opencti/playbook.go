@@ -1,0 +1,51 @@
+package opencti
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// AnswerPlaybook gives a playbook's step its bundle, the whole of it: releases before 6.9.6 replace what the step was given
+// by it. Each call continues the playbook, so a job calls it once, on failure with [Playbook].Bundle unchanged.
+// startedAt is when the job was taken up. ErrNotFound means that the playbook or the step is gone and nobody waits.
+func (c *Client) AnswerPlaybook(ctx context.Context, p Playbook, startedAt time.Time, bundle []byte) error {
+	has, err := c.Capabilities(ctx)
+	if err != nil {
+		return err
+	}
+	op := opPlaybookStepLegacy
+	variables := map[string]any{
+		"execution_id":     p.ExecutionID,
+		"execution_start":  startedAt.UTC().Format("2006-01-02T15:04:05.000Z"),
+		"data_instance_id": p.DataInstanceID,
+		"playbook_id":      p.PlaybookID,
+		"previous_step_id": or(p.PreviousStepID, p.StepID), // required, yet a job may come without
+		"step_id":          p.StepID,
+		"previous_bundle":  string(p.Bundle),
+		"bundle":           string(bundle),
+	}
+	switch {
+	case has.EventID:
+		op, variables["event_id"] = opPlaybookStep, or(p.EventID, p.ExecutionID)
+	case !has.PlaybookCompatible:
+		return &Error{Operation: op.name, Code: codeTooOld, Message: "this release has no playbooks"}
+	}
+	var answer struct {
+		Continued *bool `json:"playbookStepExecution"`
+	}
+	if err := c.do(ctx, op, variables, "", &answer); err != nil {
+		return err
+	}
+	if answer.Continued == nil || !*answer.Continued {
+		return &Error{Operation: op.name, Code: codeNull, Status: http.StatusOK, Message: "the playbook or its step is gone"}
+	}
+	return nil
+}
+
+func or(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}

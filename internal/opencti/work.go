@@ -1,0 +1,205 @@
+package opencti
+
+import (
+	"context"
+	"errors"
+	"net/http"
+)
+
+// Works tells the platform how its works go, as its release wants to be told. Every method does nothing when the work's id
+// is empty: a playbook's job has no work. A work that the platform has deleted meanwhile is no error either: there is
+// nobody left to tell.
+type Works struct{ client *Client }
+
+// NewWorks returns the works of the client's platform.
+func NewWorks(c *Client) *Works { return &Works{client: c} }
+
+// WorkState is what [Works.Announce] found.
+type WorkState struct {
+	// Tracked: the messages of this work have to carry its id.
+	Tracked bool
+	// Ended: an earlier delivery of the job has published everything and said so; there is nothing to do.
+	Ended bool
+}
+
+// Received tells that the job is in hand. Saying it again is harmless.
+func (w *Works) Received(ctx context.Context, workID, message string) error {
+	if workID == "" {
+		return nil
+	}
+	_, err := w.tell(ctx, opWorkReceived, map[string]any{"id": workID, "message": message})
+	return err
+}
+
+// Announce tells that n objects will be published, and has to return before the first of them is. again says that the job
+// may have been here before (a redelivery, a replay, another attempt after an error of Announce itself): then the work is
+// read first and only what is missing is added, so that no expectation is counted twice.
+//
+// On releases that must not count (Capabilities.Tracked) it asks nothing and returns the zero WorkState, as it does for a
+// deleted work: the objects are published without the work's id then.
+func (w *Works) Announce(ctx context.Context, workID string, n int, again bool) (WorkState, error) {
+	if workID == "" {
+		return WorkState{}, nil
+	}
+	has, err := w.client.Capabilities(ctx)
+	if err != nil || !has.Tracked {
+		return WorkState{}, err
+	}
+	if again {
+		found, err := w.read(ctx, workID)
+		switch {
+		case errors.Is(err, ErrForbidden):
+			// Without the right to read works it is safer to count too little (the work closes early, its objects are
+			// imported all the same) than to count twice (it never closes).
+			w.client.log.WarnContext(ctx, "the connector's user may not read works, not announcing a repeated job again", "error", err)
+			return WorkState{Tracked: true}, nil
+		case err != nil || found == nil:
+			return WorkState{}, err
+		case found.endedByUs():
+			return WorkState{Tracked: true, Ended: true}, w.closeAgain(ctx, workID, found)
+		}
+		n -= found.Tracking.Expected
+	}
+	if n > 0 {
+		if gone, err := w.tell(ctx, opWorkExpect, map[string]any{"id": workID, "expectations": n}); err != nil || gone {
+			return WorkState{}, err
+		}
+	}
+	return WorkState{Tracked: true}, nil
+}
+
+// Processed ends the work's job: everything is published, or there was nothing to publish. The platform shows the work as
+// complete when it has imported what was announced.
+func (w *Works) Processed(ctx context.Context, workID, message string) error {
+	return w.end(ctx, workID, message, false)
+}
+
+// Failed ends the work's job in error. What was announced and is not imported by then is reported as done, for it may never
+// have been published and nobody else would close the work.
+func (w *Works) Failed(ctx context.Context, workID, message string) error {
+	return w.end(ctx, workID, message, true)
+}
+
+func (w *Works) end(ctx context.Context, workID, message string, inError bool) error {
+	if workID == "" {
+		return nil
+	}
+	has, err := w.client.Capabilities(ctx)
+	if err != nil {
+		return err
+	}
+	// Settled first: after an error the caller ends the work again, and settling reads where it stands while toProcessed
+	// would leave its message twice.
+	if has.CloseByReport || (has.Tracked && inError) {
+		if err := w.settle(ctx, workID, has, inError); err != nil {
+			return err
+		}
+	}
+	_, err = w.tell(ctx, opWorkProcessed, map[string]any{"id": workID, "message": message, "inError": inError})
+	return err
+}
+
+// settle reports what nobody else will. Where toProcessed does not end a work that expects nothing, one expectation is added
+// and reported.
+func (w *Works) settle(ctx context.Context, workID string, has Capabilities, inError bool) error {
+	found, err := w.read(ctx, workID)
+	if errors.Is(err, ErrForbidden) || (err == nil && (found == nil || found.Status == "complete")) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	open := found.Tracking.Expected - found.Tracking.Processed
+	switch {
+	case open > 0 && has.Tracked && !inError:
+		return nil // the platform's worker is still importing, and its last report ends the work
+	case open > 0:
+		return w.report(ctx, workID, open)
+	case has.CloseByReport:
+		return w.reportOneMore(ctx, workID)
+	default:
+		return nil // toProcessed ends it
+	}
+}
+
+// closeAgain closes a work that ended before and that a redelivered job has reopened by saying received once more.
+func (w *Works) closeAgain(ctx context.Context, workID string, found *work) error {
+	if found.Status == "complete" || found.Tracking.Processed < found.Tracking.Expected {
+		return nil
+	}
+	return w.reportOneMore(ctx, workID)
+}
+
+// reportOneMore adds an expectation and reports it, which makes the platform look whether the work is complete.
+func (w *Works) reportOneMore(ctx context.Context, workID string) error {
+	if gone, err := w.tell(ctx, opWorkExpect, map[string]any{"id": workID, "expectations": 1}); err != nil || gone {
+		return err
+	}
+	return w.report(ctx, workID, 1)
+}
+
+func (w *Works) report(ctx context.Context, workID string, times int) error {
+	for range times {
+		if gone, err := w.tell(ctx, opWorkReport, map[string]any{"id": workID}); err != nil || gone {
+			return err
+		}
+	}
+	return nil
+}
+
+// work is a work as the platform keeps it. Tracking is zero when the counters are gone or were never made.
+type work struct {
+	Status        string  `json:"status"`
+	ProcessedTime *string `json:"processed_time"`
+	Tracking      struct {
+		Expected  int `json:"import_expected_number"`
+		Processed int `json:"import_processed_number"`
+	} `json:"tracking"`
+	Errors []struct {
+		Source *string `json:"source"`
+	} `json:"errors"`
+}
+
+// endedByUs reports whether an earlier delivery ended the job well. Only toProcessed sets the time. An error without a
+// source is one that we left, for the worker always names the object: such a work was ended in error and is done again.
+func (w *work) endedByUs() bool {
+	if w.ProcessedTime == nil {
+		return false
+	}
+	for _, e := range w.Errors {
+		if e.Source == nil || *e.Source == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// read returns the work, or nil when the platform no longer has it.
+func (w *Works) read(ctx context.Context, workID string) (*work, error) {
+	var answer struct {
+		Work *work `json:"work"`
+	}
+	err := w.client.do(ctx, opWork, map[string]any{"id": workID}, "", &answer)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	return answer.Work, err
+}
+
+// tell sends one mutation of a work. The platform has no code for a deleted work, it stumbles over the missing record: on
+// an error the record is asked for, and when it is gone there is nobody to tell and no error.
+func (w *Works) tell(ctx context.Context, op operation, variables map[string]any) (gone bool, err error) {
+	err = w.client.do(ctx, op, variables, "", &struct{}{})
+	var refusal *Error
+	if !errors.As(err, &refusal) || refusal.Status != http.StatusOK || errors.Is(err, ErrAuth) || errors.Is(err, ErrForbidden) {
+		return false, err
+	}
+	if errors.Is(err, ErrWorkNotAlive) || errors.Is(err, ErrNotFound) {
+		return true, nil
+	}
+	workID, _ := variables["id"].(string)
+	if found, readErr := w.read(ctx, workID); readErr == nil && found == nil {
+		return true, nil
+	}
+	return false, err
+}
