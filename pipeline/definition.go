@@ -1,0 +1,58 @@
+package pipeline
+
+import (
+	"time"
+
+	"opencti-ipqs-worker/internal/opencti"
+	"opencti-ipqs-worker/ipqs"
+	"opencti-ipqs-worker/stages"
+)
+
+// World is what the stages meet outside: OpenCTI, IPQS, the clock.
+type World struct {
+	Entities stages.Entities
+	Works    Works
+	Risks    ipqs.Lookuper
+	Labels   stages.Labels
+	Intake   stages.Intake
+	Envelope stages.Envelope
+	Now      func() time.Time
+
+	Policy     stages.Policy
+	Enrichment stages.Enrichment
+	// Lookups is how many jobs may wait for IPQS at once; zero means 32.
+	Lookups int
+}
+
+// Works is the life of a work in OpenCTI, as resolve and publish tell it.
+type Works interface {
+	stages.Receiver
+	stages.Announcer
+}
+
+// Definition is the whole pipeline: five hops, in the order a job makes them.
+func Definition(w World) []Hop {
+	return []Hop{
+		{Stage: stages.Resolve(w.Entities, w.Works, w.Policy), Prefetch: 32, Retry: brief},
+		{Stage: stages.Lookup(w.Risks, w.Now), Prefetch: or(w.Lookups, 32), Retry: outlast},
+		{Stage: stages.Score(), Prefetch: 100, Retry: never},
+		{Stage: stages.Bundle(w.Enrichment), Prefetch: 100, Retry: never},
+		{Stage: stages.Publish(w.Works, w.Labels, w.Intake, w.Envelope), Prefetch: 32, Retry: brief},
+	}
+}
+
+// How patiently a hop repeats a stage that failed for a while.
+var (
+	never   = Schedule{Attempts: 1}                                                        // it meets nobody: the same job fails the same way
+	brief   = Schedule{Attempts: 6, First: 200 * time.Millisecond, Most: 5 * time.Second}  // a hiccup of OpenCTI or the broker
+	outlast = Schedule{Attempts: 7, First: 500 * time.Millisecond, Most: 15 * time.Second} // IPQS busy, or its breaker open
+)
+
+var _ Works = (*opencti.Works)(nil)
+
+func or(n, otherwise int) int {
+	if n == 0 {
+		return otherwise
+	}
+	return n
+}

@@ -1,0 +1,20 @@
+// Package pipeline carries enrichment jobs over five hops, in Watermill's router, on any [Transport].
+//
+//	listen queue ─▶ resolve ─▶ lookup ─▶ score ─▶ bundle ─▶ publish ─▶ OpenCTI
+//	                  │          │         │        │          │
+//	                  ▼          ▼         ▼        ▼          ▼
+//	              resolve.poison  …    one poison queue per hop
+//
+// A hop reads a topic of its own name, runs its [stages.Stage], and puts the job into the next hop's topic. The message
+// is acknowledged when the transport has confirmed that one, so at every moment each job is in exactly one queue, or in
+// two for the blink between confirm and acknowledgement. A crash repeats a stage; it never loses a job.
+//
+// A job ends in one of three ways, and OpenCTI is told which: published, skipped with a reason, or dead-lettered: put
+// into the hop's poison queue as it came, with the reason beside it.
+//
+// Read [Definition] first: it is the pipeline. What surrounds every stage (span, measurement, poison queue, retries) is
+// one list in [Pipeline.around].
+//
+// Queues are called after the hop that reads them ("lookup", "lookup.poison"), not after what happened to the job before
+// ("enrichment.resolved"): whoever looks at a broker at night wants to know who is behind, not what is done.
+package pipeline

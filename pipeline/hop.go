@@ -1,0 +1,105 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"opencti-ipqs-worker/stages"
+)
+
+// Hop is one trip of a job: from the topic of the hop's name, through its stage, into the next hop's topic.
+type Hop struct {
+	Stage stages.Stage
+	// Prefetch is how many jobs may be in this hop's hands at once.
+	Prefetch int
+	// Retry is how often and how patiently a failed stage is run again before the job goes to the poison queue.
+	Retry Schedule
+}
+
+// Schedule is a sequence of waits that grow exponentially, with jitter.
+type Schedule struct {
+	Attempts    int           // runs of the stage, the first included
+	First, Most time.Duration // the first wait and the longest one
+}
+
+// Name is the stage's: it names the hop's topic, its metrics and its span.
+func (h Hop) Name() string { return h.Stage.Name }
+
+// Poison is the topic where the hop puts what it gave up.
+func (h Hop) Poison() string { return h.Name() + ".poison" }
+
+// Topics lists what a transport has to carry for hops: each hop's own topic and its poison queue. The first hop's own
+// topic is foreign: it belongs to whoever asks for enrichment.
+func Topics(hops []Hop) []Topic {
+	var topics []Topic
+	for i, hop := range hops {
+		topics = append(topics,
+			Topic{Name: hop.Name(), Prefetch: hop.Prefetch, Foreign: i == 0},
+			Topic{Name: hop.Poison()})
+	}
+	return topics
+}
+
+// Validate checks that hops make a pipeline: names differ, every stage finds the sections it needs filled, none is filled
+// twice, and every number makes sense. It returns all problems joined.
+func Validate(hops []Hop) error {
+	var problems []error
+	if len(hops) == 0 {
+		problems = append(problems, errors.New("no hops"))
+	}
+	filled := []stages.Section{stages.SectionRequest}
+	var names []string
+	for i, hop := range hops {
+		problem := func(format string, args ...any) {
+			problems = append(problems, fmt.Errorf("hop %d (%s): "+format, append([]any{i + 1, hop.Name()}, args...)...))
+		}
+		if hop.Name() == "" || slices.Contains(names, hop.Name()) {
+			problem("its name must be set and differ from the others")
+		}
+		names = append(names, hop.Name())
+		if hop.Stage.Run == nil || hop.Stage.Timeout <= 0 {
+			problem("its stage needs a function and a timeout")
+		}
+		if hop.Prefetch < 1 {
+			problem("prefetch is %d, want at least 1", hop.Prefetch)
+		}
+		if hop.Retry.Attempts < 1 || hop.Retry.Attempts > 1 && (hop.Retry.First <= 0 || hop.Retry.Most < hop.Retry.First) {
+			problem("retry is %+v, want at least one attempt and growing waits", hop.Retry)
+		}
+		for _, section := range hop.Stage.Needs {
+			if !slices.Contains(filled, section) {
+				problem("it needs %s, which no earlier stage fills", section)
+			}
+		}
+		for _, section := range hop.Stage.Fills {
+			if slices.Contains(filled, section) {
+				problem("it fills %s, which is filled already", section)
+			}
+			filled = append(filled, section)
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// spent lists, for each hop, the sections that no later hop needs: they are not carried on.
+func spent(hops []Hop) [][]stages.Section {
+	all := []stages.Section{stages.SectionRequest}
+	for _, hop := range hops {
+		all = append(all, hop.Stage.Fills...)
+	}
+	out := make([][]stages.Section, len(hops))
+	for i := range hops {
+		for _, section := range all {
+			needed := section == stages.SectionRequest // whatever becomes of a job, its request says who asked
+			for _, later := range hops[i+1:] {
+				needed = needed || slices.Contains(later.Stage.Needs, section)
+			}
+			if !needed {
+				out[i] = append(out[i], section)
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,188 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"opencti-ipqs-worker/stages"
+)
+
+// Ends is told of the jobs that end before their last hop, so that it can tell whoever asked.
+type Ends interface {
+	Skipped(ctx context.Context, job stages.Job, fault *stages.Fault) error
+	DeadLettered(ctx context.Context, job stages.Job, fault *stages.Fault, letter string) error
+}
+
+// Options is what a pipeline is made of.
+type Options struct {
+	Hops      []Hop
+	Transport Transport
+	Ends      Ends
+
+	Logger *slog.Logger
+	// Router is where Watermill's own log goes; nil is nowhere.
+	Router watermill.LoggerAdapter
+	Tracer trace.TracerProvider
+	// Root marks the context in which the first span of a job is made, so that its trace id can follow from the job's.
+	Root func(ctx context.Context, jobID string) context.Context
+	// Observe is called after every trip, from many goroutines; it must not block. Nil observes nothing.
+	Observe func(Outcome)
+	// Version of the worker, for dead letters.
+	Version string
+	// Drain bounds how long Run waits for jobs in hand once its context has ended.
+	Drain time.Duration
+	Now   func() time.Time
+}
+
+// Pipeline is hops on a transport. Make it with [New], run it once with [Pipeline.Run].
+type Pipeline struct {
+	Options
+	tracer     trace.Tracer
+	propagator propagation.TextMapPropagator
+	router     *message.Router
+	stopping   <-chan struct{} // closed when Run is to end; set before any job is taken
+}
+
+// New checks the hops and wires them into a Watermill router. It neither declares nor subscribes anything: [Pipeline.Run]
+// does.
+func New(o Options) (*Pipeline, error) {
+	if err := Validate(o.Hops); err != nil {
+		return nil, fmt.Errorf("checking the pipeline: %w", err)
+	}
+	if o.Transport == nil || o.Ends == nil {
+		return nil, errors.New("a pipeline needs a transport and someone to tell of its ends")
+	}
+	o.setDefaults()
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: o.Drain}, o.Router)
+	if err != nil {
+		return nil, fmt.Errorf("making the router: %w", err)
+	}
+	p := &Pipeline{
+		Options:    o,
+		tracer:     o.Tracer.Tracer("opencti-ipqs-worker/pipeline"),
+		propagator: propagation.TraceContext{},
+		router:     router,
+	}
+	p.mount()
+	return p, nil
+}
+
+func (o *Options) setDefaults() {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Router == nil {
+		o.Router = watermill.NopLogger{}
+	}
+	if o.Tracer == nil {
+		o.Tracer = noop.NewTracerProvider()
+	}
+	if o.Root == nil {
+		o.Root = func(ctx context.Context, _ string) context.Context { return ctx }
+	}
+	if o.Observe == nil {
+		o.Observe = func(Outcome) {}
+	}
+	if o.Drain <= 0 {
+		o.Drain = 25 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+}
+
+// around is what every hop wraps its stage in, outermost first.
+func (p *Pipeline) around(hop Hop) []message.HandlerMiddleware {
+	return []message.HandlerMiddleware{
+		p.opened(hop),        // the message becomes a job, or the reason why it can't
+		p.traced(hop),        // one span per hop, child of the traceparent that the message carries
+		p.measured(hop),      // what came of the trip, and how long it took
+		p.quarantined(hop),   // given up: to the poison queue; nothing to do: skipped; either way OpenCTI is told
+		p.retried(hop),       // what may pass next time, on the hop's schedule
+		middleware.Recoverer, // a panic is one more error
+	}
+}
+
+// mount makes each hop read its own topic and publish where the next one reads.
+func (p *Pipeline) mount() {
+	transport := held{p.Transport}
+	spent := spent(p.Hops)
+	for i, hop := range p.Hops {
+		run := p.run(hop, spent[i], i == len(p.Hops)-1)
+		var handler *message.Handler
+		if i < len(p.Hops)-1 {
+			handler = p.router.AddHandler(hop.Name(), hop.Name(), transport, p.Hops[i+1].Name(), transport, run)
+		} else {
+			handler = p.router.AddConsumerHandler(hop.Name(), hop.Name(), transport, func(msg *message.Message) error {
+				_, err := run(msg)
+				return err
+			})
+		}
+		handler.AddMiddleware(p.around(hop)...)
+	}
+}
+
+// run is the middle of it all: one attempt of the stage.
+func (p *Pipeline) run(hop Hop, spent []stages.Section, last bool) message.HandlerFunc {
+	return func(msg *message.Message) ([]*message.Message, error) {
+		trip := tripOf(msg)
+		trip.attempts++
+		if trip.unreadable != nil {
+			return nil, trip.unreadable
+		}
+		job := trip.job
+		job.Repeated = trip.repeated || trip.attempts > 1
+		ctx, cancel := context.WithTimeout(msg.Context(), hop.Stage.Timeout)
+		defer cancel()
+		job, err := hop.Stage.Run(ctx, job)
+		trip.job = job
+		if err != nil || last {
+			return nil, err
+		}
+		for _, section := range spent {
+			job = job.Without(section)
+		}
+		job.Repeated = trip.repeated
+		next, err := encode(job, watermill.NewULID(), p.Now())
+		if err != nil {
+			return nil, err
+		}
+		return []*message.Message{next}, nil
+	}
+}
+
+// Run declares the queues and carries jobs until ctx ends, then lets the jobs in hand finish, for at most Options.Drain.
+// It returns nil after such an end, and an error when the hops stopped by themselves. The transport stays open: close it
+// afterwards.
+func (p *Pipeline) Run(ctx context.Context) error {
+	if err := p.Transport.Declare(ctx, Topics(p.Hops)...); err != nil {
+		return fmt.Errorf("declaring the queues: %w", err)
+	}
+	p.stopping = ctx.Done()
+	if err := p.router.Run(ctx); err != nil {
+		return fmt.Errorf("running the hops: %w", err)
+	}
+	if ctx.Err() == nil {
+		return errors.New("running the hops: all of them stopped")
+	}
+	return nil
+}
+
+// Running is closed once every hop takes messages.
+func (p *Pipeline) Running() <-chan struct{} { return p.router.Running() }
+
+// held is a transport that the router can't close: it would do so as soon as one of its handlers stops, under the feet of
+// jobs still in hand elsewhere.
+type held struct{ Transport }
+
+func (held) Close() error { return nil }

@@ -1,0 +1,123 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"opencti-ipqs-worker/stages"
+)
+
+// Keys of the metadata that a dead letter has on top of what its message came with. The body is the message's own, byte
+// for byte: publishing it to the hop's topic again is a replay.
+const (
+	DeadLetterHop        = "dead_letter_hop"
+	DeadLetterReason     = "dead_letter_reason"
+	DeadLetterClass      = "dead_letter_class"
+	DeadLetterError      = "dead_letter_error" // at most 1 KiB
+	DeadLetterAttempts   = "dead_letter_attempts"
+	DeadLetterFirstAt    = "dead_letter_first_attempt_at"
+	DeadLetterAt         = "dead_letter_at"
+	DeadLetterJob        = "dead_letter_job"
+	DeadLetterWorkID     = "dead_letter_work_id"
+	DeadLetterEntityID   = "dead_letter_entity_id"
+	DeadLetterEntityType = "dead_letter_entity_type"
+	DeadLetterVersion    = "dead_letter_worker_version"
+)
+
+// quarantined decides what becomes of a job that its stage could not do. A dead letter is safe in the poison queue before
+// anybody is told of it and before the message is acknowledged.
+func (p *Pipeline) quarantined(hop Hop) message.HandlerMiddleware {
+	last := hop.Name() == p.Hops[len(p.Hops)-1].Name()
+	return func(next message.HandlerFunc) message.HandlerFunc {
+		return func(msg *message.Message) ([]*message.Message, error) {
+			out, err := next(msg)
+			trip := tripOf(msg)
+			if err == nil {
+				if last {
+					trip.end = Published
+				}
+				return out, nil
+			}
+			trip.fault = stages.AsFault(err)
+			switch trip.fault.Class {
+			case stages.Stopping:
+				return nil, err
+			case stages.Skip:
+				return nil, p.skip(msg.Context(), trip)
+			default:
+				return nil, p.bury(msg, hop, trip)
+			}
+		}
+	}
+}
+
+// skip ends a job that there is nothing to do for. When OpenCTI can't be told, the message goes back to its queue: asking
+// again later costs nothing, and the work would never end otherwise.
+func (p *Pipeline) skip(ctx context.Context, trip *trip) error {
+	if err := p.again(ctx, brief, func() error { return p.Ends.Skipped(ctx, trip.job, trip.fault) }); err != nil {
+		return fmt.Errorf("ending a skipped job: %w", err)
+	}
+	trip.end = Skipped
+	return nil
+}
+
+// bury puts the message into the hop's poison queue and tells OpenCTI. When that queue can't take it, the message goes
+// back to its own.
+func (p *Pipeline) bury(msg *message.Message, hop Hop, trip *trip) error {
+	letter := p.letter(msg, hop, trip)
+	if err := p.Transport.Publish(hop.Poison(), letter); err != nil {
+		return fmt.Errorf("dead-lettering after %w: %w", trip.fault, err)
+	}
+	trip.end, trip.letter = DeadLettered, letter.UUID
+	ctx := msg.Context()
+	err := p.again(ctx, brief, func() error { return p.Ends.DeadLettered(ctx, trip.job, trip.fault, letter.UUID) })
+	if err != nil {
+		// The job itself is safe; only its work stays open in OpenCTI, which closes it by its own clean-up.
+		p.Logger.LogAttrs(ctx, slog.LevelWarn, "OpenCTI was not told of a dead letter",
+			slog.String("dead_letter", letter.UUID), slog.String("job", trip.job.ID), slog.String("error", err.Error()))
+	}
+	return nil
+}
+
+func (p *Pipeline) letter(msg *message.Message, hop Hop, trip *trip) *message.Message {
+	letter := message.NewMessage(watermill.NewULID(), msg.Payload)
+	for key, value := range msg.Metadata {
+		if key != MetadataRedelivered {
+			letter.Metadata.Set(key, value)
+		}
+	}
+	set := func(key, value string) {
+		if value != "" {
+			letter.Metadata.Set(key, value)
+		}
+	}
+	set(DeadLetterHop, hop.Name())
+	set(DeadLetterReason, string(trip.fault.Reason))
+	set(DeadLetterClass, string(trip.fault.Class))
+	set(DeadLetterError, capped(trip.fault.Error(), 1024))
+	set(DeadLetterAttempts, strconv.Itoa(trip.attempts))
+	set(DeadLetterFirstAt, trip.began.UTC().Format(timeFormat))
+	set(DeadLetterAt, p.Now().UTC().Format(timeFormat))
+	set(DeadLetterJob, trip.job.ID)
+	set(DeadLetterVersion, p.Version)
+	if r := trip.job.Request; r != nil {
+		set(DeadLetterWorkID, r.WorkID)
+		set(DeadLetterEntityID, r.EntityID)
+		set(DeadLetterEntityType, r.EntityType)
+	}
+	p.propagator.Inject(msg.Context(), carrier(letter))
+	return letter
+}
+
+func capped(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}

@@ -1,0 +1,189 @@
+package stages
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"net/netip"
+	"time"
+
+	"opencti-ipqs-worker/internal/opencti"
+	"opencti-ipqs-worker/ipqs"
+	"opencti-ipqs-worker/stix"
+)
+
+// Enrichment is what the operator wants a bundle to hold.
+type Enrichment struct {
+	// DefaultTLP marks new objects about an observable that has no marking of its own.
+	DefaultTLP opencti.TLP
+	// Confidence of what we assert, 0 to 100; nil leaves it to OpenCTI.
+	Confidence *int
+	// IPRelationships adds the autonomous system of an address, DomainRelationships the address of a domain.
+	IPRelationships, DomainRelationships bool
+}
+
+// The author of everything we assert: the name, and so the id, that IPQS' other OpenCTI connector uses.
+const (
+	authorName  = "IPQS"
+	authorClass = "organization"
+)
+
+// authorSince is when the author came to be, as far as its bundles say: it is one identity for every job, so no job's
+// clock can be its own.
+var authorSince = time.Date(2022, time.January, 1, 0, 0, 0, 0, time.UTC)
+
+// Bundle makes the STIX 2.1 bundle of a job, a function of the job alone: the same job, the same bytes.
+func Bundle(e Enrichment) Stage {
+	return Stage{
+		Name:    "bundle",
+		Needs:   []Section{SectionEntity, SectionRisk, SectionVerdict},
+		Fills:   []Section{SectionBundle},
+		Timeout: 5 * time.Second,
+		Run: func(_ context.Context, job Job) (Job, error) {
+			bundle, err := newBuilder(e, job).build()
+			if err != nil {
+				return job, fault(Permanent, ReasonMalformed, "making the bundle: %w", err)
+			}
+			job.Bundle = bundle
+			return job, nil
+		},
+	}
+}
+
+// builder makes the objects of one bundle.
+type builder struct {
+	job     Job
+	options Enrichment
+	author  stix.Identity
+	own     []string // the observable's own markings
+	sharing stix.Sharing
+	at      time.Time
+	objects []stix.Object
+}
+
+func newBuilder(e Enrichment, job Job) *builder {
+	b := &builder{job: job, options: e, at: job.Risk.At}
+	for _, m := range job.Entity.Markings {
+		b.own = append(b.own, m.ID)
+	}
+	b.sharing = stix.Sharing{ObjectMarkingRefs: b.own, GrantedRefs: job.Entity.Organizations}
+	defaultTLP, ok := stix.TLP(e.DefaultTLP.String())
+	if len(b.own) == 0 && ok {
+		b.sharing.ObjectMarkingRefs = []string{defaultTLP}
+	}
+	b.author = stix.NewIdentity(authorName, authorClass, authorSince)
+	if ok {
+		// Everybody may know who IPQS is: the author would else gather the markings of every observable ever enriched.
+		b.author.ObjectMarkingRefs = []string{defaultTLP}
+	}
+	b.author.GrantedRefs = job.Entity.Organizations
+	return b
+}
+
+func (b *builder) build() ([]byte, error) {
+	entity, verdict, report := b.job.Entity, b.job.Verdict, b.job.Risk.Report
+	b.add(b.author)
+	if err := b.observable(); err != nil {
+		return nil, err
+	}
+	if verdict.Score != nil {
+		if err := b.indicator(); err != nil {
+			return nil, err
+		}
+	}
+	if b.options.IPRelationships && report.IP != nil {
+		b.network(report.IP)
+	}
+	if b.options.DomainRelationships && report.URL != nil && entity.Type == "Domain-Name" {
+		if err := b.address(report.URL); err != nil {
+			return nil, err
+		}
+	}
+	b.note()
+	return stix.Bundle{ID: stix.BundleID(b.job.ID), Objects: b.objects}.Encode()
+}
+
+func (b *builder) add(o stix.Object) { b.objects = append(b.objects, o) }
+
+// observable is the entity itself, with its new score and labels. It keeps its author and its markings.
+func (b *builder) observable() error {
+	o, err := stix.NewObservable(b.job.Entity.Type, b.job.Entity.StandardID, b.job.Entity.Value)
+	if err != nil {
+		return fmt.Errorf("of the observable: %w", err)
+	}
+	o.Score = b.job.Verdict.Score
+	o.Labels = b.labels()
+	o.ObjectMarkingRefs, o.GrantedRefs = b.own, b.job.Entity.Organizations
+	b.add(o)
+	return nil
+}
+
+func (b *builder) indicator() error {
+	entity := b.job.Entity
+	pattern, err := stix.Pattern(entity.Type, entity.Value)
+	if err != nil {
+		return fmt.Errorf("of the indicator: %w", err)
+	}
+	i := stix.NewIndicator(pattern, b.at)
+	i.Name = entity.Value
+	i.CreatedByRef, i.Confidence, i.Sharing = b.author.ID, b.options.Confidence, b.sharing
+	i.Score, i.Labels, i.MainObservableType = b.job.Verdict.Score, b.labels(), entity.Type
+	b.add(i)
+	b.relate(stix.BasedOn, i.ID, entity.StandardID)
+	return nil
+}
+
+// network is the autonomous system that an address belongs to, if IPQS names one by a number that can be one.
+func (b *builder) network(ip *ipqs.IP) {
+	number, ok := ip.ASN.Int()
+	if !ok || number < 1 || number > math.MaxUint32 {
+		return
+	}
+	system := stix.NewAutonomousSystem(number, cmp.Or(string(ip.ISP), string(ip.Organization), fmt.Sprintf("AS%d", number)))
+	system.CreatedByRef, system.Sharing = b.author.ID, b.sharing
+	b.add(system)
+	b.relate(stix.BelongsTo, b.job.Entity.StandardID, system.ID)
+}
+
+// address is what a domain resolves to, IPv4 or IPv6.
+func (b *builder) address(url *ipqs.URL) error {
+	addr, err := netip.ParseAddr(string(url.IPAddress))
+	if err != nil || addr.Zone() != "" {
+		return nil //nolint:nilerr // "N/A", or a stranger's text: there is no address to tell of
+	}
+	kind := "IPv6-Addr"
+	if addr.Is4() {
+		kind = "IPv4-Addr"
+	}
+	o, err := stix.NewObservable(kind, "", addr.String())
+	if err != nil {
+		return fmt.Errorf("of the resolved address: %w", err)
+	}
+	o.CreatedByRef, o.Sharing = b.author.ID, b.sharing
+	b.add(o)
+	b.relate(stix.ResolvesTo, b.job.Entity.StandardID, o.ID)
+	return nil
+}
+
+func (b *builder) note() {
+	content := noteText(b.job.Verdict, b.job.Risk.Report)
+	n := stix.NewNote(content, b.job.Entity.CreatedAt, b.at, b.job.Entity.StandardID)
+	n.Abstract = "IPQS risk report"
+	n.CreatedByRef, n.Confidence, n.Sharing = b.author.ID, b.options.Confidence, b.sharing
+	b.add(n)
+}
+
+func (b *builder) relate(relationship, source, target string) {
+	r := stix.NewRelationship(relationship, source, target, b.at)
+	r.CreatedByRef, r.Confidence, r.Sharing = b.author.ID, b.options.Confidence, b.sharing
+	b.add(r)
+}
+
+func (b *builder) labels() []string {
+	var values []string
+	for _, label := range b.job.Verdict.Labels {
+		values = append(values, label.Value)
+	}
+	return values
+}

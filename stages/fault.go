@@ -1,0 +1,111 @@
+package stages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Class says what becomes of a job that a stage could not do.
+type Class string
+
+// The classes of faults.
+const (
+	// Transient: the same job may pass next time. The hop tries again on its schedule, then gives up.
+	Transient Class = "transient"
+	// Throttled: IPQS or OpenCTI asked us to come back later, or our own breaker is open. Nothing is wrong with the job.
+	Throttled Class = "throttled"
+	// AccountWide: no job can pass until the operator or the calendar acts: key, credits, quota, token.
+	AccountWide Class = "account_wide"
+	// Permanent: the same job would fail the same way. It is dead-lettered at once.
+	Permanent Class = "permanent"
+	// Skip: there is nothing for us to do. The job ends, without a dead letter.
+	Skip Class = "skip"
+	// Stopping: we are shutting down. The job goes back to its queue as if never taken.
+	Stopping Class = "stopping"
+)
+
+// Reason is the closed list of why a job was not enriched: a metric's label, a dead letter's field, and the word an
+// analyst reads in the work.
+type Reason string
+
+// The reasons.
+const (
+	ReasonTimeout        Reason = "timeout"         // no answer in time
+	ReasonUnavailable    Reason = "unavailable"     // network error, 5xx, gateway or edge refusal
+	ReasonRateLimited    Reason = "rate_limited"    // 403, 429, 509
+	ReasonQuotaExhausted Reason = "quota_exhausted" // IPQS: requests of the day used up
+	ReasonCredits        Reason = "credits"         // IPQS: no credits left
+	ReasonAuth           Reason = "auth"            // key or token refused
+	ReasonCapability     Reason = "capability"      // the plan or the token does not include this
+	ReasonInvalidValue   Reason = "invalid_value"   // IPQS refuses this very value
+	ReasonNotFound       Reason = "not_found"       // OpenCTI does not show us the entity
+	ReasonMalformed      Reason = "malformed"       // an answer, or a job, that cannot be read
+	ReasonUnsupported    Reason = "unsupported"     // a type we have no endpoint for
+	ReasonScope          Reason = "scope"           // outside CONNECTOR_SCOPE
+	ReasonTLP            Reason = "tlp"             // marked above IPQS_MAX_TLP
+	ReasonPrivate        Reason = "private_address" // an address nobody outside can know
+	ReasonPlaybook       Reason = "playbook"        // a playbook's step, handed back unchanged
+	ReasonCircuitOpen    Reason = "circuit_open"    // our breaker holds lookups back
+	ReasonBroker         Reason = "broker"          // RabbitMQ did not take or route a message
+	ReasonContract       Reason = "contract"        // OpenCTI refused what we sent
+	ReasonPanic          Reason = "panic"           // our own defect
+	ReasonStopping       Reason = "stopping"        // shutdown
+	ReasonOther          Reason = "other"           // anything else
+)
+
+// InError reports whether a job that ends for this reason ends its work in error. What an analyst's or administrator's
+// setting excluded is an error to whoever asked for it; an address that has no public meaning is not.
+func (r Reason) InError() bool { return r != ReasonPrivate && r != ReasonPlaybook }
+
+// Fault is an error of a stage together with the decision it implies.
+type Fault struct {
+	Class  Class
+	Reason Reason
+	// After is how long to wait at least before another try; zero when nobody said.
+	After time.Duration
+	// Err says what happened. Its text holds no secret: it goes to the log, the dead letter and the work.
+	Err error
+}
+
+// Error returns the text of what happened; class and reason travel beside it.
+func (f *Fault) Error() string {
+	if f.Err == nil {
+		return string(f.Reason)
+	}
+	return f.Err.Error()
+}
+
+// Unwrap returns the error that the fault was made of.
+func (f *Fault) Unwrap() error { return f.Err }
+
+func fault(class Class, reason Reason, format string, args ...any) *Fault {
+	return &Fault{Class: class, Reason: reason, Err: fmt.Errorf(format, args...)}
+}
+
+// AsFault returns the fault that err stands for: the one it wraps, else the table's (classify.go), else a transient one
+// for the reason "other", because what nobody foresaw may pass next time. It returns nil for nil.
+func AsFault(err error) *Fault {
+	if err == nil {
+		return nil
+	}
+	var f *Fault
+	if errors.As(err, &f) {
+		return f
+	}
+	if f := classify(err); f != nil {
+		return f
+	}
+	return &Fault{Class: Transient, Reason: ReasonOther, Err: err}
+}
+
+// Panicked makes the fault of a recovered panic.
+func Panicked(value any) *Fault {
+	return fault(Permanent, ReasonPanic, "panic: %v", value)
+}
+
+// stopped reports whether err comes from our own shutdown rather than from a time limit.
+func stopped(err error) bool {
+	return errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+}

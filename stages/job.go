@@ -1,0 +1,105 @@
+package stages
+
+import (
+	"encoding/json"
+	"time"
+
+	"opencti-ipqs-worker/internal/opencti"
+	"opencti-ipqs-worker/ipqs"
+)
+
+// Job is one enrichment on its way through the stages. It is passed by value; a section, once filled, is never changed.
+type Job struct {
+	// ID names the job for as long as OpenCTI knows it: the work's id, or for a playbook the step's. The same job has the
+	// same ID in every delivery.
+	ID string `json:"id"`
+	// Repeated says that this job may have been through a later stage before: it, or what it was made from, was delivered
+	// more than once. Publish then looks before it announces anything twice.
+	Repeated bool `json:"repeated,omitempty"`
+
+	Request *opencti.Request `json:"request,omitempty"` // what OpenCTI asked
+	Entity  *opencti.Entity  `json:"entity,omitempty"`  // what it asked about
+	Risk    *Risk            `json:"risk,omitempty"`    // what IPQS said
+	Verdict *Verdict         `json:"verdict,omitempty"` // what we conclude
+	Bundle  json.RawMessage  `json:"bundle,omitempty"`  // the STIX bundle to publish, encoded
+}
+
+// Risk is the answer of IPQS, and the job's clock.
+type Risk struct {
+	// At is when the answer came, in UTC with milliseconds. Every time stamp of the bundle is this one.
+	At     time.Time    `json:"at"`
+	Report *ipqs.Report `json:"report"`
+}
+
+// Verdict is what we conclude from a [Risk].
+type Verdict struct {
+	// Score is 0 to 100, or nil when IPQS gave none: then there is no level either.
+	Score *int `json:"score,omitempty"`
+	// Level is the band of the score.
+	Level Level `json:"level,omitempty"`
+	// Labels are put on the indicator and the observable.
+	Labels []Label `json:"labels,omitempty"`
+	// Factors say why, in words an analyst reads, the weightiest first.
+	Factors []string `json:"factors,omitempty"`
+}
+
+// Label is a label of OpenCTI with its colour ("#RRGGBB").
+type Label struct {
+	Value string `json:"value"`
+	Color string `json:"color"`
+}
+
+// Section names a part of a [Job].
+type Section string
+
+// The sections of a job, in the order they are filled.
+const (
+	SectionRequest Section = "request"
+	SectionEntity  Section = "entity"
+	SectionRisk    Section = "risk"
+	SectionVerdict Section = "verdict"
+	SectionBundle  Section = "bundle"
+)
+
+// Has reports whether the section is filled.
+func (j Job) Has(s Section) bool {
+	switch s {
+	case SectionRequest:
+		return j.Request != nil
+	case SectionEntity:
+		return j.Entity != nil
+	case SectionRisk:
+		return j.Risk != nil && j.Risk.Report != nil
+	case SectionVerdict:
+		return j.Verdict != nil
+	case SectionBundle:
+		return len(j.Bundle) > 0
+	default:
+		return false
+	}
+}
+
+// Without returns the job without the given section: what no later stage needs is not carried to it.
+func (j Job) Without(s Section) Job {
+	switch s {
+	case SectionRequest:
+		j.Request = nil
+	case SectionEntity:
+		j.Entity = nil
+	case SectionRisk:
+		j.Risk = nil
+	case SectionVerdict:
+		j.Verdict = nil
+	case SectionBundle:
+		j.Bundle = nil
+	}
+	return j
+}
+
+// WorkID is OpenCTI's record of the request, or "" where there is none (playbooks, an undecodable message).
+func (j Job) WorkID() string {
+	if j.Request == nil {
+		return ""
+	}
+	return j.Request.WorkID
+}

@@ -1,0 +1,118 @@
+package stages
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"opencti-ipqs-worker/internal/opencti"
+	"opencti-ipqs-worker/stix"
+)
+
+// Intake is the way into OpenCTI: each message holds one STIX object in OpenCTI's envelope. Push returns nil only when
+// all of them are confirmed and routed.
+type Intake interface {
+	Push(ctx context.Context, messages [][]byte) error
+}
+
+// Announcer announces how many objects a work will bring, and ends it. Announce is told whether the job may have been
+// here before, and answers whether messages carry the work's id and whether the work has ended already.
+type Announcer interface {
+	Announce(ctx context.Context, workID string, objects int, again bool) (opencti.WorkState, error)
+	Processed(ctx context.Context, workID, message string) error
+}
+
+// Labels makes sure that a label exists in OpenCTI, in our colour.
+type Labels interface {
+	EnsureLabel(ctx context.Context, value, color string) error
+}
+
+// Envelope wraps one split bundle as OpenCTI's workers expect it.
+type Envelope func(job opencti.PushOptions, bundle []byte) ([]byte, error)
+
+// Publish hands the bundle to OpenCTI in the one order that loses nothing: announce, publish with confirms, end the work.
+// It may run twice for a job; ids are deterministic, and a repeated job looks before it announces.
+func Publish(works Announcer, labels Labels, intake Intake, envelope Envelope) Stage {
+	return Stage{
+		Name:    "publish",
+		Needs:   []Section{SectionRequest, SectionVerdict, SectionBundle},
+		Timeout: time.Minute,
+		Run: func(ctx context.Context, job Job) (Job, error) {
+			split, err := stix.Split(job.Bundle, stix.SplitOptions{})
+			if err != nil {
+				return job, fault(Permanent, ReasonMalformed, "splitting the bundle: %w", err)
+			}
+			for _, label := range job.Verdict.Labels {
+				if err := labels.EnsureLabel(ctx, label.Value, label.Color); err != nil {
+					return job, fmt.Errorf("making the label %s: %w", label.Value, err)
+				}
+			}
+			work, err := works.Announce(ctx, job.Request.WorkID, len(split.Parts), job.Repeated)
+			if err != nil {
+				return job, fmt.Errorf("announcing %d objects: %w", len(split.Parts), err)
+			}
+			if work.Ended {
+				return job, nil
+			}
+			messages, err := wrap(job, split.Parts, work.Tracked, envelope)
+			if err != nil {
+				return job, err
+			}
+			if err := intake.Push(ctx, messages); err != nil {
+				return job, brokerFault(err)
+			}
+			if err := works.Processed(ctx, job.Request.WorkID, published(job.Verdict, len(messages))); err != nil {
+				return job, fmt.Errorf("telling that the work is processed: %w", err)
+			}
+			return job, nil
+		},
+	}
+}
+
+func wrap(job Job, parts [][]byte, tracked bool, envelope Envelope) ([][]byte, error) {
+	messages := make([][]byte, len(parts))
+	for i, part := range parts {
+		options := opencti.PushOptions{
+			ApplicantID: job.Request.ApplicantID,
+			DraftID:     job.Request.DraftID,
+			Sequence:    i + 1,
+		}
+		if tracked {
+			options.WorkID = job.Request.WorkID
+		}
+		message, err := envelope(options, part)
+		if err != nil {
+			return nil, fault(Permanent, ReasonMalformed, "wrapping object %d of %d: %w", i+1, len(parts), err)
+		}
+		messages[i] = message
+	}
+	return messages, nil
+}
+
+// brokerFault keeps what is classified already (a shutdown, OpenCTI's own refusal) and calls the rest the broker's.
+func brokerFault(err error) error {
+	if f := classify(err); f != nil {
+		return f
+	}
+	return fault(Transient, ReasonBroker, "publishing to OpenCTI's queue: %w", err)
+}
+
+// published is what the analyst reads in the work.
+func published(v *Verdict, objects int) string {
+	if v.Score == nil {
+		return fmt.Sprintf("IPQS: no score known. %s sent.", count(objects, "object"))
+	}
+	text := fmt.Sprintf("IPQS: risk %s, score %d of 100", v.Level, *v.Score)
+	if len(v.Factors) > 0 {
+		text += " (" + strings.Join(v.Factors, ", ") + ")"
+	}
+	return fmt.Sprintf("%s. %s sent.", text, count(objects, "object"))
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
