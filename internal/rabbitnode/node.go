@@ -1,0 +1,298 @@
+//go:build unix
+
+package rabbitnode
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	// startTimeout bounds one start: five seconds on an idle machine, half a minute on a busy one.
+	startTimeout = 3 * time.Minute
+	// stopTimeout is how long a node may take to stop in order before it is killed.
+	stopTimeout = time.Minute
+)
+
+// Options says how a node is made. The zero value is a node with the broker's own defaults in a temporary directory.
+type Options struct {
+	// Dir holds all that the node writes, and is kept by Close. Empty means a temporary directory, removed by Close.
+	Dir string
+	// Config are further lines of rabbitmq.conf, such as "consumer_timeout = 5000".
+	Config []string
+	// Plugins are the names of the plugins to enable, such as "rabbitmq_management".
+	Plugins []string
+}
+
+// Node is one RabbitMQ node with its port mapper. Its methods may be called from several goroutines, one at a time.
+type Node struct {
+	installation installation
+	options      Options
+	dir          string
+	temporary    bool
+	ports        ports
+
+	mu     sync.Mutex
+	reaper *reaper
+	epmd   *process
+	server *process
+}
+
+// Start makes a node and returns once it accepts AMQP connections. The error is [ErrNotInstalled] where the machine has no
+// RabbitMQ; any other one carries the end of the node's log. Whoever calls it calls Close.
+func Start(ctx context.Context, options Options) (*Node, error) {
+	installation, err := find()
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{installation: installation, options: options, dir: options.Dir}
+	if n.dir == "" {
+		// Short, as Erlang makes sockets below it whose names may have 100 characters.
+		if n.dir, err = os.MkdirTemp("", "rabbitnode"); err != nil {
+			return nil, fmt.Errorf("making the node's directory: %w", err)
+		}
+		n.temporary = true
+	}
+	if n.dir, err = filepath.Abs(n.dir); err != nil {
+		return nil, fmt.Errorf("finding the node's directory: %w", err)
+	}
+	if err := n.prepare(); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	if err := n.Start(ctx); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+// URL is the address for AMQP clients, with the broker's default user.
+func (n *Node) URL() string {
+	return fmt.Sprintf("amqp://guest:guest@127.0.0.1:%d/", n.ports.amqp)
+}
+
+// Addr is the address and port of the AMQP listener.
+func (n *Node) Addr() string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(n.ports.amqp))
+}
+
+// Start starts a stopped or killed node again, on the port and with the data it had, and returns once it accepts AMQP
+// connections. A node that runs is left alone.
+func (n *Node) Start(ctx context.Context) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.server.running() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := n.startEPMD(ctx); err != nil {
+		return err
+	}
+	if err := n.waitForPort(ctx); err != nil {
+		return err
+	}
+	server, err := n.launch("server", filepath.Join(n.installation.bin, "rabbitmq-server"))
+	if err != nil {
+		return err
+	}
+	n.server = server
+	err = poll(ctx, func() (bool, error) {
+		if !server.running() {
+			return false, errors.New("the node ended while starting")
+		}
+		return speaksAMQP(n.Addr()), nil
+	})
+	if err != nil {
+		return fmt.Errorf("starting RabbitMQ on port %d: %w\n%s", n.ports.amqp, err, n.log())
+	}
+	return nil
+}
+
+// Stop ends the node in order and returns when its process is gone. Data, port and port mapper stay for Start.
+func (n *Node) Stop() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	// The start script passes the signal on and waits for the node itself, which deletes its pid file long before it ends.
+	return n.server.stop(stopTimeout)
+}
+
+// Kill ends the node as a power cut would (SIGKILL) and returns when its process is gone.
+func (n *Node) Kill() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.server.kill()
+}
+
+// Restart is Stop and Start.
+func (n *Node) Restart(ctx context.Context) error {
+	if err := n.Stop(); err != nil {
+		return err
+	}
+	return n.Start(ctx)
+}
+
+// Close stops the node and its port mapper, and removes its directory if that was a temporary one.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	err := n.server.stop(stopTimeout)
+	err = errors.Join(err, n.epmd.stop(5*time.Second))
+	n.reaper.dismiss()
+	if n.temporary {
+		err = errors.Join(err, os.RemoveAll(n.dir))
+	}
+	return err
+}
+
+// Ctl runs rabbitmqctl on the node and returns what it printed. It takes a second or more: it starts an Erlang machine.
+func (n *Node) Ctl(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(n.installation.bin, "rabbitmqctl"), args...)
+	cmd.Env = n.environ()
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("running rabbitmqctl %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(errs.Bytes()))
+	}
+	return out.Bytes(), nil
+}
+
+// prepare writes the node's files and picks its ports.
+func (n *Node) prepare() error {
+	if err := os.MkdirAll(n.dir, 0o700); err != nil {
+		return fmt.Errorf("making the node's directory: %w", err)
+	}
+	var err error
+	if n.ports, err = freePorts(); err != nil {
+		return err
+	}
+	config := append([]string{
+		fmt.Sprintf("listeners.tcp.1 = 127.0.0.1:%d", n.ports.amqp),
+		"log.console = false",
+		"vm_memory_high_watermark.absolute = 1GiB",
+		"disk_free_limit.absolute = 50MB",
+	}, n.options.Config...)
+	files := map[string]string{
+		".erlang.cookie":  rand.Text(),
+		"rabbitmq.conf":   strings.Join(config, "\n") + "\n",
+		"advanced.config": "[].\n",
+		"env.conf":        "",
+		"enabled_plugins": "[" + strings.Join(n.options.Plugins, ",") + "].\n",
+	}
+	for name, content := range files {
+		path := filepath.Join(n.dir, name)
+		if _, err := os.Stat(path); name == ".erlang.cookie" && err == nil {
+			continue // A directory used before: Erlang lets nobody write to its cookie.
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			return fmt.Errorf("writing the node's configuration: %w", err)
+		}
+	}
+	if n.reaper, err = newReaper(n.dir, n.temporary); err != nil {
+		return err
+	}
+	return os.Chmod(filepath.Join(n.dir, ".erlang.cookie"), 0o400)
+}
+
+// environ is the whole environment of the node and its tools: nothing of a system-wide RabbitMQ's settings gets in.
+func (n *Node) environ() []string {
+	in := func(name string) string { return filepath.Join(n.dir, name) }
+	return []string{
+		"PATH=" + os.Getenv("PATH"),
+		"LANG=C.UTF-8",
+		"HOME=" + n.dir, // The Erlang cookie is found there.
+		"ERL_EPMD_ADDRESS=127.0.0.1",
+		fmt.Sprintf("ERL_EPMD_PORT=%d", n.ports.epmd),
+		"RABBITMQ_NODENAME=rabbitnode@localhost",
+		"RABBITMQ_NODE_IP_ADDRESS=127.0.0.1",
+		fmt.Sprintf("RABBITMQ_NODE_PORT=%d", n.ports.amqp),
+		fmt.Sprintf("RABBITMQ_DIST_PORT=%d", n.ports.dist),
+		"RABBITMQ_MNESIA_BASE=" + in("data"),
+		"RABBITMQ_LOG_BASE=" + in("log"),
+		"RABBITMQ_PID_FILE=" + in("pid"),
+		"RABBITMQ_CONFIG_FILE=" + in("rabbitmq.conf"),
+		"RABBITMQ_ADVANCED_CONFIG_FILE=" + in("advanced.config"),
+		"RABBITMQ_CONF_ENV_FILE=" + in("env.conf"),
+		"RABBITMQ_ENABLED_PLUGINS_FILE=" + in("enabled_plugins"),
+		"RABBITMQ_GENERATED_CONFIG_DIR=" + in("generated"),
+		// No listening on other addresses, no port mapper but ours, tables not sized by a huge file limit, and no busy
+		// waiting: the tests run on the same cores.
+		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false +Q 65536 " +
+			"+sbwt none +sbwtdcpu none +sbwtdio none",
+	}
+}
+
+// startEPMD starts the port mapper, which the node would else start as a daemon that nobody ends.
+func (n *Node) startEPMD(ctx context.Context) error {
+	if n.epmd.running() {
+		return nil
+	}
+	var err error
+	n.epmd, err = n.launch("epmd", n.installation.epmd, "-address", "127.0.0.1", "-port", strconv.Itoa(n.ports.epmd))
+	if err != nil {
+		return err
+	}
+	return poll(ctx, func() (bool, error) {
+		if !n.epmd.running() {
+			return false, errors.New("starting Erlang's port mapper: it ended at once")
+		}
+		conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(n.ports.epmd)))
+		if err != nil {
+			return false, nil
+		}
+		return true, conn.Close()
+	})
+}
+
+// waitForPort waits until nobody holds the node's own ports: a taken distribution port ends the boot only after a minute.
+func (n *Node) waitForPort(ctx context.Context) error {
+	err := poll(ctx, func() (bool, error) { return free(n.ports.amqp) && free(n.ports.dist), nil })
+	if err != nil {
+		return fmt.Errorf("waiting for ports %d and %d to be free: %w", n.ports.amqp, n.ports.dist, err)
+	}
+	return nil
+}
+
+// launch starts a program in a process group of its own, so that neither Ctrl-C in the terminal nor a signal to the test
+// reaches it before it is stopped in order.
+func (n *Node) launch(name, path string, args ...string) (*process, error) {
+	out, err := os.Create(filepath.Join(n.dir, name+".out"))
+	if err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	defer out.Close()
+	cmd := exec.Command(path, args...)
+	cmd.Env, cmd.Dir = n.environ(), n.dir
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	p := newProcess(cmd)
+	return p, n.reaper.watch(cmd.Process.Pid)
+}
+
+// log is the end of what the node printed and logged, for errors.
+func (n *Node) log() string {
+	paths, _ := filepath.Glob(filepath.Join(n.dir, "log", "*.log")) // The pattern is ours and well-formed.
+	var b strings.Builder
+	for _, path := range append(paths, filepath.Join(n.dir, "server.out")) {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		b.Write(content[max(0, len(content)-2000):])
+	}
+	return b.String()
+}
