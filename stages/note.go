@@ -27,7 +27,7 @@ func noteText(v *Verdict, report *ipqs.Report) string {
 		fmt.Fprintf(&b, "**IPQS: %s risk, score %d of 100** (%s)\n", v.Level, *v.Score, BandOf(*v.Score).Means)
 	}
 	if len(v.Factors) > 0 {
-		fmt.Fprintf(&b, "\nWhy: %s\n", strings.Join(v.Factors, ", "))
+		fmt.Fprintf(&b, "\nSignals: %s\n", strings.Join(v.Factors, ", "))
 	}
 	for _, t := range themes(report) {
 		var rows []row

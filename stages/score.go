@@ -34,28 +34,28 @@ func verdict(report *ipqs.Report) *Verdict {
 	return v
 }
 
-// flag is a fact that IPQS states as a boolean, with what an analyst calls it.
-type flag struct {
+// raised is a fact that IPQS states as a boolean, with what an analyst calls it.
+type raised struct {
 	is   ipqs.Bool
 	name string
 }
 
 // factors lists the flags that are raised, the weightiest first.
 func factors(report *ipqs.Report) []string {
-	var raised []string
+	var names []string
 	for _, f := range flags(report) {
 		if f.is == ipqs.True {
-			raised = append(raised, f.name)
+			names = append(names, f.name)
 		}
 	}
-	return raised
+	return names
 }
 
-func flags(report *ipqs.Report) []flag {
+func flags(report *ipqs.Report) []raised {
 	switch {
 	case report.IP != nil:
 		r := report.IP
-		return []flag{
+		return []raised{
 			{r.HighRiskAttacks, "high-risk attacks"},
 			{r.FrequentAbuser, "frequent abuser"},
 			{r.RecentAbuse, "recent abuse"},
@@ -69,7 +69,7 @@ func flags(report *ipqs.Report) []flag {
 		}
 	case report.Email != nil:
 		r := report.Email
-		return []flag{
+		return []raised{
 			{r.Honeypot, "honeypot"},
 			{r.Disposable, "disposable address"},
 			{r.RecentAbuse, "recent abuse"},
@@ -80,7 +80,7 @@ func flags(report *ipqs.Report) []flag {
 		}
 	case report.Phone != nil:
 		r := report.Phone
-		return []flag{
+		return []raised{
 			{r.Spammer, "spammer"},
 			{r.Risky, "risky number"},
 			{r.RecentAbuse, "recent abuse"},
@@ -90,7 +90,7 @@ func flags(report *ipqs.Report) []flag {
 		}
 	case report.URL != nil:
 		r := report.URL
-		return []flag{
+		return []raised{
 			{r.Malware, "malware"},
 			{r.Phishing, "phishing"},
 			{r.Suspicious, "suspicious"},

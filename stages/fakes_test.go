@@ -1,0 +1,111 @@
+package stages
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"opencti-ipqs-worker/internal/opencti"
+	"opencti-ipqs-worker/ipqs"
+)
+
+// at is the one clock of these tests.
+var at = time.Date(2026, time.March, 4, 5, 6, 7, 89_000_000, time.UTC)
+
+type fakeEntities func(id, draftID string) (opencti.Entity, error)
+
+func (f fakeEntities) Entity(_ context.Context, id, draftID string) (opencti.Entity, error) {
+	return f(id, draftID)
+}
+
+type fakeRisks func(q ipqs.Query) (*ipqs.Report, error)
+
+func (f fakeRisks) Lookup(_ context.Context, q ipqs.Query) (*ipqs.Report, error) { return f(q) }
+
+// platform records what it is told, in order, and fails where it is set to.
+type platform struct {
+	calls []string
+	fail  map[string]error // by the first word of a call
+	state opencti.WorkState
+	again bool
+}
+
+func (p *platform) call(name, text string) error {
+	p.calls = append(p.calls, name+" "+text)
+	return p.fail[name]
+}
+
+func (p *platform) Received(_ context.Context, workID, _ string) error {
+	return p.call("received", workID)
+}
+
+func (p *platform) Announce(_ context.Context, workID string, objects int, again bool) (opencti.WorkState, error) {
+	p.again = again
+	return p.state, p.call("announce", workID+" "+count(objects, "object"))
+}
+
+func (p *platform) Processed(_ context.Context, workID, message string) error {
+	return p.call("processed", workID+" "+message)
+}
+
+func (p *platform) Failed(_ context.Context, workID, message string) error {
+	return p.call("failed", workID+" "+message)
+}
+
+func (p *platform) EnsureLabel(_ context.Context, value, color string) error {
+	return p.call("label", value+" "+color)
+}
+
+func (p *platform) Push(_ context.Context, messages [][]byte) error {
+	for _, m := range messages {
+		if err := p.call("push", string(m)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *platform) AnswerPlaybook(_ context.Context, playbook opencti.Playbook, _ time.Time, bundle []byte) error {
+	return p.call("playbook", playbook.StepID+" "+string(bundle))
+}
+
+var (
+	_ Entities  = fakeEntities(nil)
+	_ Receiver  = (*platform)(nil)
+	_ Announcer = (*platform)(nil)
+	_ Failer    = (*platform)(nil)
+	_ Labels    = (*platform)(nil)
+	_ Intake    = (*platform)(nil)
+	_ Playbooks = (*platform)(nil)
+)
+
+// report decodes an answer of IPQS as the client would have.
+func report(kind ipqs.Kind, fields string) *ipqs.Report {
+	r := &ipqs.Report{Kind: kind}
+	var into any
+	switch kind {
+	case ipqs.KindIP:
+		r.IP = &ipqs.IP{}
+		into = r.IP
+	case ipqs.KindEmail:
+		r.Email = &ipqs.Email{}
+		into = r.Email
+	case ipqs.KindPhone:
+		r.Phone = &ipqs.Phone{}
+		into = r.Phone
+	case ipqs.KindURL:
+		r.URL = &ipqs.URL{}
+		into = r.URL
+	}
+	if err := json.Unmarshal([]byte(fields), into); err != nil {
+		panic(err)
+	}
+	return r
+}
+
+func ipv4() opencti.Entity {
+	return opencti.Entity{
+		ID: "6f0c2a1e-5a0b-4c5d-9e8f-001122334455", StandardID: "ipv4-addr--12592121-be4c-5a93-a813-5a5af16e50db",
+		Type: "IPv4-Addr", Value: "198.51.100.7", CreatedAt: "2026-01-02T03:04:05.678Z",
+	}
+}

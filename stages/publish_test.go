@@ -1,0 +1,171 @@
+package stages
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"opencti-ipqs-worker/internal/opencti"
+)
+
+// twoObjects is a bundle that splits in two.
+const twoObjects = `{"type":"bundle","id":"bundle--11111111-1111-4111-8111-111111111111","objects":[
+	{"type":"note","spec_version":"2.1","id":"note--11111111-1111-4111-8111-111111111111","content":"c","object_refs":["url--11111111-1111-4111-8111-111111111111"]},
+	{"type":"url","spec_version":"2.1","id":"url--11111111-1111-4111-8111-111111111111","value":"https://example.com/"}]}`
+
+func publishJob() Job {
+	return Job{
+		ID:      "work_1",
+		Request: &opencti.Request{WorkID: "work_1", ApplicantID: "user", DraftID: "draft"},
+		Verdict: &Verdict{Score: new(78), Level: Critical, Labels: []Label{{"L", "#010203"}}, Factors: []string{"phishing"}},
+		Bundle:  json.RawMessage(twoObjects),
+	}
+}
+
+// shown wraps an object so that a test sees what surrounds it.
+func shown(o opencti.PushOptions, bundle []byte) ([]byte, error) {
+	var b struct{ Objects []struct{ Type string } }
+	if err := json.Unmarshal(bundle, &b); err != nil {
+		return nil, err
+	}
+	return []byte(strings.Join([]string{b.Objects[0].Type, o.WorkID, o.ApplicantID, o.DraftID, string(rune('0' + o.Sequence))}, "/")), nil
+}
+
+func TestPublish(t *testing.T) {
+	t.Parallel()
+	const done = "processed work_1 IPQS: risk CRITICAL, score 78 of 100 (phishing). 2 objects sent."
+	tests := []struct {
+		name     string
+		state    opencti.WorkState
+		repeated bool
+		want     []string
+	}{
+		{"tracked", opencti.WorkState{Tracked: true}, false, []string{
+			"label L #010203", "announce work_1 2 objects", "push url/work_1/user/draft/1", "push note/work_1/user/draft/2", done,
+		}},
+		{"untracked messages carry no work", opencti.WorkState{}, false, []string{
+			"label L #010203", "announce work_1 2 objects", "push url//user/draft/1", "push note//user/draft/2", done,
+		}},
+		{"a repeated job looks first", opencti.WorkState{Tracked: true}, true, []string{
+			"label L #010203", "announce work_1 2 objects", "push url/work_1/user/draft/1", "push note/work_1/user/draft/2", done,
+		}},
+		{"a work that ended before is left alone", opencti.WorkState{Tracked: true, Ended: true}, true, []string{
+			"label L #010203", "announce work_1 2 objects",
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := &platform{state: tt.state}
+			job := publishJob()
+			job.Repeated = tt.repeated
+			if _, err := Publish(p, p, p, shown).Run(context.Background(), job); err != nil {
+				t.Fatalf("Run() error = %v", err)
+			}
+			if diff := cmp.Diff(tt.want, p.calls); diff != "" {
+				t.Errorf("calls (-want +got):\n%s", diff)
+			}
+			if p.again != tt.repeated {
+				t.Errorf("announced as again = %v, want %v", p.again, tt.repeated)
+			}
+		})
+	}
+}
+
+func TestPublishStopsAtTheFirstFailure(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		fails  string
+		err    error
+		calls  int
+		class  Class
+		reason Reason
+	}{
+		{"label", opencti.ErrUnavailable, 1, Transient, ReasonUnavailable},
+		{"announce", opencti.ErrUnavailable, 2, Transient, ReasonUnavailable},
+		{"push", errors.New("unroutable"), 3, Transient, ReasonBroker},
+		{"push", context.Canceled, 3, Stopping, ReasonStopping},
+		{"processed", opencti.ErrAuth, 5, AccountWide, ReasonAuth},
+	}
+	for _, tt := range tests {
+		t.Run(tt.fails, func(t *testing.T) {
+			t.Parallel()
+			p := &platform{fail: map[string]error{tt.fails: tt.err}, state: opencti.WorkState{Tracked: true}}
+			_, err := Publish(p, p, p, shown).Run(context.Background(), publishJob())
+			f := AsFault(err)
+			if f == nil || f.Class != tt.class || f.Reason != tt.reason {
+				t.Errorf("Run() error = %+v, want class %s, reason %s", f, tt.class, tt.reason)
+			}
+			if len(p.calls) != tt.calls {
+				t.Errorf("made %d calls %q, want %d", len(p.calls), p.calls, tt.calls)
+			}
+		})
+	}
+}
+
+func TestPublishRefusesABundleItCannotSplit(t *testing.T) {
+	t.Parallel()
+	p := &platform{}
+	job := publishJob()
+	job.Bundle = json.RawMessage(`{"type":"bundle"}`)
+	_, err := Publish(p, p, p, shown).Run(context.Background(), job)
+	if f := AsFault(err); f == nil || f.Class != Permanent || f.Reason != ReasonMalformed {
+		t.Errorf("Run() error = %+v, want a permanent fault, malformed", f)
+	}
+	if len(p.calls) != 0 {
+		t.Errorf("told OpenCTI %q of a bundle that can't be sent", p.calls)
+	}
+}
+
+func TestEnding(t *testing.T) {
+	t.Parallel()
+	work := &opencti.Request{WorkID: "work_1"}
+	playbook := &opencti.Request{Playbook: &opencti.Playbook{StepID: "step", Bundle: json.RawMessage(`{"a":1}`)}}
+	tests := []struct {
+		name    string
+		request *opencti.Request
+		fault   *Fault
+		letter  string
+		want    []string
+	}{
+		{
+			"skipped by policy is in error", work, fault(Skip, ReasonTLP, "TLP:RED is above TLP:AMBER"), "",
+			[]string{"failed work_1 IPQS: skipped (tlp): TLP:RED is above TLP:AMBER. Nothing was changed."},
+		},
+		{
+			"a private address is not", work, fault(Skip, ReasonPrivate, "10.0.0.1 is private"), "",
+			[]string{"processed work_1 IPQS: skipped (private_address): 10.0.0.1 is private. Nothing was changed."},
+		},
+		{
+			"dead letter", work, fault(Permanent, ReasonInvalidValue, "no such address"), "01J",
+			[]string{"failed work_1 IPQS: not enriched (invalid_value): no such address. Nothing was changed; dead letter 01J."},
+		},
+		{"playbook goes on unchanged", playbook, fault(Skip, ReasonPlaybook, "x"), "", []string{`playbook step {"a":1}`}},
+		{"playbook goes on after a failure", playbook, fault(Permanent, ReasonOther, "x"), "01J", []string{`playbook step {"a":1}`}},
+		{"nobody to tell", nil, fault(Permanent, ReasonMalformed, "x"), "01J", nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := &platform{}
+			e := Ending{Works: p, Playbooks: p, Now: time.Now}
+			end := func() error { return e.Skipped(context.Background(), Job{Request: tt.request}, tt.fault) }
+			if tt.letter != "" {
+				end = func() error {
+					return e.DeadLettered(context.Background(), Job{Request: tt.request}, tt.fault, tt.letter)
+				}
+			}
+			if err := end(); err != nil {
+				t.Fatalf("end error = %v", err)
+			}
+			if diff := cmp.Diff(tt.want, p.calls); diff != "" {
+				t.Errorf("calls (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

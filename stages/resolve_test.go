@@ -1,0 +1,161 @@
+package stages
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"opencti-ipqs-worker/internal/opencti"
+)
+
+func TestOpen(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, message string
+		wantID        string
+		wantErr       string
+	}{
+		{"a job", `{"internal":{"work_id":"work_1"},"event":{"entity_id":"ipv4-addr--1"}}`, "work_1", ""},
+		{"no entity", `{"internal":{"work_id":"work_1"},"event":{}}`, "work_1", "event.entity_id"},
+		{"no JSON", `hello`, "", "job message"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			job, err := Open([]byte(tt.message))
+			if tt.wantID != "" && job.ID != tt.wantID {
+				t.Errorf("Open() id = %q, want %q", job.ID, tt.wantID)
+			}
+			if tt.wantErr == "" {
+				if err != nil {
+					t.Errorf("Open() error = %v", err)
+				}
+				return
+			}
+			f := AsFault(err)
+			if f == nil || f.Class != Permanent || f.Reason != ReasonMalformed || !strings.Contains(f.Error(), tt.wantErr) {
+				t.Errorf("Open() error = %#v, want a permanent fault that names %s", f, tt.wantErr)
+			}
+		})
+	}
+}
+
+func TestResolve(t *testing.T) {
+	t.Parallel()
+	policy := Policy{Scope: []string{"IPv4-Addr", "Domain-Name"}, MaxTLP: opencti.TLPAmber, SkipPrivate: true}
+	marked := func(definitions ...string) opencti.Entity {
+		e := ipv4()
+		for _, d := range definitions {
+			e.Markings = append(e.Markings, opencti.Marking{ID: "marking-definition--" + d, Type: "TLP", Definition: d})
+		}
+		return e
+	}
+	typed := func(kind, value string) opencti.Entity {
+		e := ipv4()
+		e.Type, e.Value = kind, value
+		return e
+	}
+	tests := []struct {
+		name    string
+		entity  opencti.Entity
+		err     error
+		policy  func(*Policy)
+		request opencti.Request
+		want    *Fault // nil: resolved; only class and reason count
+	}{
+		{name: "unmarked", entity: ipv4()},
+		{name: "scope in another case", entity: typed("ipv4-addr", "198.51.100.7")},
+		{name: "at the ceiling", entity: marked("TLP:AMBER")},
+		{name: "above the ceiling", entity: marked("TLP:RED"), want: &Fault{Class: Skip, Reason: ReasonTLP}},
+		{name: "the strictest of several counts", entity: marked("TLP:RED", "TLP:GREEN"), want: &Fault{Class: Skip, Reason: ReasonTLP}},
+		{name: "a TLP nobody knows", entity: marked("TLP:PURPLE"), want: &Fault{Class: Skip, Reason: ReasonTLP}},
+		{
+			name: "unmarked counts as the default", entity: ipv4(),
+			policy: func(p *Policy) { p.DefaultTLP = opencti.TLPRed }, want: &Fault{Class: Skip, Reason: ReasonTLP},
+		},
+		{name: "out of scope", entity: typed("Url", "https://example.com/"), want: &Fault{Class: Skip, Reason: ReasonScope}},
+		{name: "RFC 1918", entity: typed("IPv4-Addr", "10.1.2.3"), want: &Fault{Class: Skip, Reason: ReasonPrivate}},
+		{name: "loopback", entity: typed("IPv4-Addr", "127.0.0.1"), want: &Fault{Class: Skip, Reason: ReasonPrivate}},
+		{name: "link-local", entity: typed("IPv4-Addr", "169.254.1.1"), want: &Fault{Class: Skip, Reason: ReasonPrivate}},
+		{
+			name: "private, but wanted", entity: typed("IPv4-Addr", "10.1.2.3"),
+			policy: func(p *Policy) { p.SkipPrivate = false },
+		},
+		{name: "not found", err: opencti.ErrNotFound, want: &Fault{Class: Permanent, Reason: ReasonNotFound}},
+		{name: "OpenCTI down", err: opencti.ErrUnavailable, want: &Fault{Class: Transient, Reason: ReasonUnavailable}},
+		{
+			name: "playbook", request: opencti.Request{EntityID: "x", Playbook: &opencti.Playbook{StepID: "s"}},
+			want: &Fault{Class: Skip, Reason: ReasonPlaybook},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			policy := policy
+			if tt.policy != nil {
+				tt.policy(&policy)
+			}
+			request := tt.request
+			if request.EntityID == "" {
+				request = opencti.Request{WorkID: "work_1", DraftID: "draft", EntityID: "ipv4-addr--1"}
+			}
+			told := &platform{}
+			asked := ""
+			stage := Resolve(fakeEntities(func(id, draft string) (opencti.Entity, error) {
+				asked = id + " " + draft
+				return tt.entity, tt.err
+			}), told, policy)
+			job, err := stage.Run(context.Background(), Job{ID: "j", Request: &request})
+			if tt.want != nil {
+				f := AsFault(err)
+				if f == nil || f.Class != tt.want.Class || f.Reason != tt.want.Reason {
+					t.Errorf("Run() error = %+v, want class %s, reason %s", f, tt.want.Class, tt.want.Reason)
+				}
+				if job.Entity != nil {
+					t.Errorf("Run() filled the entity of a job that ends here")
+				}
+				return
+			}
+			if err != nil {
+				t.Fatalf("Run() error = %v", err)
+			}
+			if diff := cmp.Diff(&tt.entity, job.Entity); diff != "" {
+				t.Errorf("entity (-want +got):\n%s", diff)
+			}
+			if asked != "ipv4-addr--1 draft" {
+				t.Errorf("asked for %q, want the entity in its draft", asked)
+			}
+			if diff := cmp.Diff([]string{"received work_1"}, told.calls); diff != "" {
+				t.Errorf("told OpenCTI (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestResolveKeepsTheRequestOfAnotherDelivery(t *testing.T) {
+	t.Parallel()
+	request := &opencti.Request{EntityID: "ipv4-addr--1"}
+	stage := Resolve(fakeEntities(func(string, string) (opencti.Entity, error) { return ipv4(), nil }), &platform{},
+		Policy{Scope: []string{"IPv4-Addr"}, MaxTLP: opencti.TLPAmber})
+	job, err := stage.Run(context.Background(), Job{ID: "j", Request: request})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if request.EntityType != "" || job.Request.EntityType != "IPv4-Addr" {
+		t.Errorf("type of the request given = %q, returned = %q, want it filled in a copy", request.EntityType, job.Request.EntityType)
+	}
+}
+
+func TestResolveStopsWhenOpenCTIIsNotTold(t *testing.T) {
+	t.Parallel()
+	stage := Resolve(fakeEntities(func(string, string) (opencti.Entity, error) {
+		return opencti.Entity{}, errors.New("asked although the work was not received")
+	}), &platform{fail: map[string]error{"received": opencti.ErrUnavailable}}, Policy{})
+	_, err := stage.Run(context.Background(), Job{Request: &opencti.Request{WorkID: "w", EntityID: "e"}})
+	if !errors.Is(err, opencti.ErrUnavailable) {
+		t.Errorf("Run() error = %v, want %v", err, opencti.ErrUnavailable)
+	}
+}
