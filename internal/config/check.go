@@ -1,0 +1,110 @@
+package config
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// scopeTypes returns the types of observables that the worker enriches, in OpenCTI's spelling.
+func scopeTypes() []string {
+	return []string{"IPv4-Addr", "IPv6-Addr", "Email-Addr", "Url", "Domain-Name", "Phone-Number"}
+}
+
+// check looks at what single values cannot tell: it normalises what has another common spelling, and reports what does
+// not go together. Options in wrong are known to be bad already.
+func check(c *Config, purpose Purpose, wrong []string) (warnings []Warning, problems []error) {
+	warn := func(env, text string) {
+		warnings = append(warnings, Warning{Level: slog.LevelWarn, Name: env, Text: text})
+	}
+	if purpose <= ForEnrich && !slices.Contains(wrong, "IPQS_BASE_URL") {
+		checkBaseURL(c, warn)
+	}
+	if purpose > ForRun {
+		return warnings, nil
+	}
+	if c.Connector.ID != "" && !isUUID(c.Connector.ID) {
+		warn("CONNECTOR_ID", "is no UUID; it works as long as no other connector has it")
+	}
+	if slices.Index(levelsOfTLP(), c.IPQS.DefaultTLP) > slices.Index(levelsOfTLP(), c.IPQS.MaxTLP) {
+		warn("IPQS_DEFAULT_TLP", "is stricter than IPQS_MAX_TLP, so no unmarked observable will be enriched")
+	}
+	if !slices.Contains(wrong, "CONNECTOR_SCOPE") {
+		problems = append(problems, checkScope(c, warn)...)
+	}
+	if !slices.Contains(wrong, "MQ_USE_SSL_CERT") && !slices.Contains(wrong, "MQ_USE_SSL_KEY") {
+		problems = append(problems, checkClientCert(c.MQ)...)
+	}
+	return warnings, problems
+}
+
+// isUUID tells whether id is a UUID in its usual form; the package reads others too.
+func isUUID(id string) bool {
+	_, err := uuid.Parse(id)
+	return err == nil && len(id) == 36
+}
+
+// checkBaseURL repairs the address that the Python connector's documentation gives: without www it only redirects, and a
+// redirect loses the header that holds the key.
+func checkBaseURL(c *Config, warn func(env, text string)) {
+	u, err := url.Parse(c.IPQS.BaseURL)
+	if err != nil {
+		return
+	}
+	if strings.EqualFold(u.Hostname(), "ipqualityscore.com") {
+		u.Host = "www." + strings.ToLower(u.Host)
+		c.IPQS.BaseURL = u.String()
+		warn("IPQS_BASE_URL", "ipqualityscore.com answers at www.ipqualityscore.com only; asking there")
+	}
+	if ip := net.ParseIP(u.Hostname()); u.Scheme == "http" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		warn("IPQS_BASE_URL", "is http, so the API key travels unencrypted")
+	}
+}
+
+// checkScope brings the scope into OpenCTI's spelling and leaves out what the worker does not enrich.
+func checkScope(c *Config, warn func(env, text string)) []error {
+	var scope []string
+	for _, entry := range c.Connector.Scope {
+		i := slices.IndexFunc(scopeTypes(), func(t string) bool { return strings.EqualFold(t, entry) })
+		switch {
+		case i < 0:
+			warn("CONNECTOR_SCOPE", quote(entry)+" is not enriched by this worker and left out; it knows "+strings.Join(scopeTypes(), ", "))
+		case !slices.Contains(scope, scopeTypes()[i]):
+			scope = append(scope, scopeTypes()[i])
+		}
+	}
+	if len(scope) == 0 {
+		return []error{&KeyError{
+			Env: "CONNECTOR_SCOPE", YAML: yamlKey("CONNECTOR_SCOPE"),
+			Found: "nothing that this worker enriches", Want: "at least one of " + strings.Join(scopeTypes(), ", "),
+		}}
+	}
+	c.Connector.Scope = scope
+	return nil
+}
+
+func checkClientCert(mq MQ) []error {
+	missing := func(env, other string) []error {
+		return []error{&KeyError{Env: env, YAML: yamlKey(env), Want: "the other half of " + other}}
+	}
+	switch {
+	case mq.Cert == "" && mq.Key.IsZero():
+		return nil
+	case mq.Cert == "":
+		return missing("MQ_USE_SSL_CERT", "MQ_USE_SSL_KEY")
+	case mq.Key.IsZero():
+		return missing("MQ_USE_SSL_KEY", "MQ_USE_SSL_CERT")
+	}
+	if _, err := tls.X509KeyPair([]byte(mq.Cert), []byte(mq.Key.Reveal())); err != nil {
+		return []error{&KeyError{
+			Env: "MQ_USE_SSL_KEY", YAML: yamlKey("MQ_USE_SSL_KEY"),
+			Found: redacted + " (" + strings.TrimPrefix(err.Error(), "tls: ") + ")", Want: "the unencrypted key of the certificate in MQ_USE_SSL_CERT",
+		}}
+	}
+	return nil
+}

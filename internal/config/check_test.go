@@ -1,0 +1,183 @@
+package config
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"log/slog"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestLoadWarnings(t *testing.T) {
+	t.Parallel()
+	warn := func(name, text string) Warning { return Warning{Level: slog.LevelWarn, Name: name, Text: text} }
+	tests := []struct {
+		name string
+		file string
+		env  []string
+		want []Warning
+	}{
+		{
+			name: "misspelt variable",
+			env:  []string{"IPQS_PRIVAT_KEY=hunter2"},
+			want: []Warning{warn("IPQS_PRIVAT_KEY", "there is no such option, it has no effect; did you mean IPQS_PRIVATE_KEY?")},
+		},
+		{
+			name: "variable like no other",
+			env:  []string{"WORKER_OBJECTS_MAX_REFS=hunter2"},
+			want: []Warning{warn("WORKER_OBJECTS_MAX_REFS", "there is no such option, it has no effect")},
+		},
+		{
+			name: "misspelt key, and a section of somebody else",
+			file: "ipqs: {max_tpl: red}\nredis: {host: hunter2}",
+			want: []Warning{
+				warn("ipqs.max_tpl", "there is no such option, it has no effect; did you mean ipqs.max_tlp?"),
+				warn("redis.host", "there is no such option, it has no effect"),
+			},
+		},
+		{
+			name: "keys of a file that is not ours",
+			file: `"a\nb": 1` + "\n" + strings.Repeat("x", 101) + ": 1",
+			want: []Warning{
+				warn(`"a\nb"`, "there is no such option, it has no effect"),
+				warn(`"`+strings.Repeat("x", 60)+`…"`, "there is no such option, it has no effect"),
+			},
+		},
+		{
+			name: "option of OpenCTI's helper",
+			file: "connector: {queue_protocol: amqp}",
+			env:  []string{"CONNECTOR_EXPOSE_METRICS=true"},
+			want: []Warning{
+				{Level: slog.LevelInfo, Name: "CONNECTOR_EXPOSE_METRICS", Text: "this option of OpenCTI's Python helper has no effect here"},
+				{Level: slog.LevelInfo, Name: "connector.queue_protocol", Text: "this option of OpenCTI's Python helper has no effect here"},
+			},
+		},
+		{
+			name: "what Kubernetes sets by itself, what is empty, what has another prefix",
+			env: []string{
+				"OPENCTI_SERVICE_HOST=10.0.0.1", "OPENCTI_PORT=tcp://10.0.0.1:8080", "OPENCTI_PORT_8080_TCP_ADDR=10.0.0.1",
+				"IPQS_WORKER_SERVICE_PORT_METRICS=9095", "IPQS_PRIVAT_KEY=", "MQTT_HOST=x", "PATH=/bin", "broken",
+			},
+		},
+		{
+			name: "address without www",
+			env:  []string{"IPQS_BASE_URL=https://ipqualityscore.com/api/json/"},
+			want: []Warning{warn("IPQS_BASE_URL", "ipqualityscore.com answers at www.ipqualityscore.com only; asking there")},
+		},
+		{
+			name: "key in the clear",
+			env:  []string{"IPQS_BASE_URL=http://www.ipqualityscore.com/api/json"},
+			want: []Warning{warn("IPQS_BASE_URL", "is http, so the API key travels unencrypted")},
+		},
+		{name: "a stand-in on loopback", env: []string{"IPQS_BASE_URL=http://[::1]:8080"}},
+		{
+			name: "scope with strangers",
+			env:  []string{"CONNECTOR_SCOPE=Artifact,Url,Malware\x1b"},
+			want: []Warning{
+				warn("CONNECTOR_SCOPE", `"Artifact" is not enriched by this worker and left out; it knows IPv4-Addr, IPv6-Addr, Email-Addr, Url, Domain-Name, Phone-Number`),
+				warn("CONNECTOR_SCOPE", `"Malware\x1b" is not enriched by this worker and left out; it knows IPv4-Addr, IPv6-Addr, Email-Addr, Url, Domain-Name, Phone-Number`),
+			},
+		},
+		{
+			name: "id that is no UUID",
+			env:  []string{"CONNECTOR_ID=ipqs"},
+			want: []Warning{warn("CONNECTOR_ID", "is no UUID; it works as long as no other connector has it")},
+		},
+		{
+			name: "ceiling below the default marking",
+			env:  []string{"IPQS_DEFAULT_TLP=red"},
+			want: []Warning{warn("IPQS_DEFAULT_TLP", "is stricter than IPQS_MAX_TLP, so no unmarked observable will be enriched")},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			path := noFile(t)
+			if tt.file != "" {
+				path = writeFile(t, tt.file)
+			}
+			c, got, err := Load(Options{Path: path, Environ: minimal(tt.env...)})
+			if err != nil {
+				t.Fatalf("Load() error = %v", err)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("Load() warnings differ (-want +got):\n%s", diff)
+			}
+			if tt.name == "address without www" && c.IPQS.BaseURL != "https://www.ipqualityscore.com/api/json" {
+				t.Errorf("Load() BaseURL = %s, want the one with www", c.IPQS.BaseURL)
+			}
+		})
+	}
+}
+
+func TestClientCertificate(t *testing.T) {
+	t.Parallel()
+	cert, key := certificate(t)
+	cert, key = strings.TrimSpace(cert), strings.TrimSpace(key)
+	_, otherKey := certificate(t)
+	certPath := filepath.Join(t.TempDir(), "client.pem")
+	if err := os.WriteFile(certPath, []byte(cert), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name string
+		env  []string
+		want string
+	}{
+		{name: "texts", env: []string{"MQ_USE_SSL_CERT=" + cert, "MQ_USE_SSL_KEY=" + key, "MQ_USE_SSL_CA=" + cert}},
+		{name: "path", env: []string{"MQ_USE_SSL_CERT=" + certPath, "MQ_USE_SSL_KEY=" + key}},
+		{name: "no key", env: []string{"MQ_USE_SSL_CERT=" + cert}, want: "MQ_USE_SSL_KEY (mq.use_ssl_key): not set, want the other half of MQ_USE_SSL_CERT"},
+		{name: "no certificate", env: []string{"MQ_USE_SSL_KEY=" + key}, want: "MQ_USE_SSL_CERT (mq.use_ssl_cert): not set, want the other half of MQ_USE_SSL_KEY"},
+		{
+			name: "key of another", env: []string{"MQ_USE_SSL_CERT=" + cert, "MQ_USE_SSL_KEY=" + otherKey},
+			want: "MQ_USE_SSL_KEY (mq.use_ssl_key): found [REDACTED] (private key does not match public key), want the unencrypted key of the certificate in MQ_USE_SSL_CERT",
+		},
+		{
+			name: "key as authority", env: []string{"MQ_USE_SSL_CA=" + key},
+			want: `MQ_USE_SSL_CA (mq.use_ssl_ca): found [REDACTED] (it holds no certificate) in the environment, want a text in PEM, or the path of a file that holds one`,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c, _, err := Load(Options{Path: noFile(t), Environ: minimal(tt.env...)})
+			if tt.want == "" {
+				if err != nil || c.MQ.Cert != cert || c.MQ.Key.Reveal() != key {
+					t.Errorf("Load() = %v, %v, want the certificate and its key", c.MQ, err)
+				}
+				return
+			}
+			if err == nil || !strings.HasSuffix(err.Error(), "\n  "+tt.want) {
+				t.Errorf("Load() error = %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
+// certificate makes a certificate and its key, both in PEM.
+func certificate(t *testing.T) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}))
+}

@@ -1,0 +1,95 @@
+package config
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Config is what an operator can set, checked and normalised. [Load] makes one.
+type Config struct {
+	OpenCTI   OpenCTI
+	Connector Connector
+	IPQS      IPQS
+	MQ        MQ
+	Worker    Worker
+}
+
+// OpenCTI says where the platform is and how to talk to it.
+type OpenCTI struct {
+	// URL is the platform's base address, without a slash at its end.
+	URL string
+	// Token is the API token of the user that the worker acts as.
+	Token Secret
+	// SSLVerify says whether the platform's certificate is checked.
+	SSLVerify bool
+	// JSONLogging says whether the log is written as JSON, one object a line.
+	JSONLogging bool
+	// CustomHeaders are sent with every request to the platform, by name. Their values may be credentials of a proxy.
+	CustomHeaders map[string]Secret
+}
+
+// Connector is what the worker tells OpenCTI about itself, and its log level.
+type Connector struct {
+	// ID names the connector to OpenCTI and is part of every queue's name.
+	ID string
+	// Name is shown in OpenCTI.
+	Name string
+	// Type is INTERNAL_ENRICHMENT.
+	Type string
+	// Scope holds the observable types to enrich, in OpenCTI's spelling, none twice, at least one.
+	Scope []string
+	// Auto says whether OpenCTI sends every new observable of the scope without being asked.
+	Auto bool
+	// OnlyContextual says whether OpenCTI offers the connector inside containers only.
+	OnlyContextual bool
+	// ConfidenceLevel is the confidence of what we create, 0 to 100; nil leaves it to OpenCTI.
+	ConfidenceLevel *int
+	// LogLevel is the least level that is logged.
+	LogLevel slog.Level
+}
+
+// IPQS says how to ask IPQualityScore and what to do with its answers.
+type IPQS struct {
+	// PrivateKey is the account's API key.
+	PrivateKey Secret
+	// BaseURL is the address of the JSON API, without a slash at its end.
+	BaseURL string
+	// IPAddRelationships says whether an address gets its autonomous system.
+	IPAddRelationships bool
+	// DomainAddRelationships says whether a domain gets the addresses that it resolves to.
+	DomainAddRelationships bool
+	// DefaultTLP is the marking that an unmarked observable counts as, "TLP:CLEAR" for example.
+	DefaultTLP string
+	// MaxTLP is the strictest marking whose observables are sent to IPQS.
+	MaxTLP string
+	// SkipPrivate says whether private, loopback and link-local addresses are skipped instead of looked up.
+	SkipPrivate bool
+}
+
+// MQ overrides what OpenCTI says about its RabbitMQ at registration. An empty, zero or nil field means: as OpenCTI says.
+type MQ struct {
+	Host   string
+	Port   int
+	VHost  string
+	User   string
+	Pass   Secret
+	UseSSL *bool
+	// CA holds certificates of authorities in PEM, in addition to the system's; empty for the system's alone.
+	CA string
+	// Cert is the client certificate in PEM. Cert and Key are both set, or neither is.
+	Cert string
+	// Key is the client certificate's key in PEM.
+	Key Secret
+	// RejectUnauthorized says whether the broker's certificate is checked.
+	RejectUnauthorized bool
+}
+
+// Worker is what OpenCTI's helper has no name for.
+type Worker struct {
+	// QueueType is the type of the queues that the worker declares: "classic" or "quorum".
+	QueueType string
+	// LookupConcurrency is how many questions to IPQS are under way at once.
+	LookupConcurrency int
+	// ShutdownTimeout is how long jobs in hand may take to finish when the worker is told to stop.
+	ShutdownTimeout time.Duration
+}

@@ -1,0 +1,286 @@
+package config
+
+import (
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// Purpose is what a configuration is loaded for. Each needs the options of the ones after it too: an option that a
+// purpose does not need is neither read nor checked, and has its default.
+type Purpose int
+
+const (
+	// ForRun is for the connector: every option.
+	ForRun Purpose = iota
+	// ForEnrich is for enrichment without OpenCTI: what concerns IPQS and its answers.
+	ForEnrich
+	// ForNothing is for what needs no outside system: how to log.
+	ForNothing
+)
+
+// Kind is the sort of value that an option takes.
+type Kind string
+
+// The kinds of options. In config.yml a Bool may be a YAML boolean, a Number a YAML number, a List a YAML list; all may
+// be written as text, as in a variable.
+const (
+	Text     Kind = "text"
+	URL      Kind = "URL"
+	Bool     Kind = "yes or no"
+	Number   Kind = "number"
+	List     Kind = "list"
+	Duration Kind = "duration"
+)
+
+// Option describes one option of the worker.
+type Option struct {
+	// Env is the variable. The key in config.yml follows from it: [Option.YAML].
+	Env  string
+	Kind Kind
+	// Default is the value, as one would write it in the variable, that an option has when it is not set.
+	Default string
+	// Required says that the option has no default and must be set, for the purposes that need it.
+	Required bool
+	// Secret says that the value must not be shown.
+	Secret bool
+	// Description says what the option is for, in one line.
+	Description string
+	// Accepts says which values are good: it completes "want …".
+	Accepts string
+	// For is the last purpose that needs the option, so the purposes before it need it too.
+	For Purpose
+
+	// set parses a value and stores it. Its error says what is wrong with the value without repeating it, or is
+	// errUnacceptable when Accepts says it all.
+	set func(c *Config, value string) error
+}
+
+// YAML returns the option's key in config.yml: its section, a dot, and its name, for example "ipqs.private_key".
+func (o Option) YAML() string { return yamlKey(o.Env) }
+
+// yamlKey returns the key in config.yml that is the same option as the variable env.
+func yamlKey(env string) string { return strings.ToLower(strings.Replace(env, "_", ".", 1)) }
+
+// Table returns every option, in the order in which people read about them.
+func Table() []Option {
+	const (
+		switches = "true, false, yes or no"
+		tlps     = "one of TLP:CLEAR, TLP:GREEN, TLP:AMBER, TLP:AMBER+STRICT, TLP:RED"
+		pem      = "a text in PEM, or the path of a file that holds one"
+	)
+	return []Option{
+		{
+			Env: "OPENCTI_URL", Kind: URL, Required: true,
+			Description: "Address of the OpenCTI platform.",
+			Accepts:     "an address such as https://opencti.example.com",
+			set:         into(func(c *Config) *string { return &c.OpenCTI.URL }, parseURL),
+		},
+		{
+			Env: "OPENCTI_TOKEN", Kind: Text, Required: true, Secret: true,
+			Description: "API token of the OpenCTI user that the worker acts as.",
+			Accepts:     "the API token of an OpenCTI user",
+			set:         into(func(c *Config) *Secret { return &c.OpenCTI.Token }, parseCredential),
+		},
+		{
+			Env: "OPENCTI_SSL_VERIFY", Kind: Bool, Default: "true",
+			Description: "Check the certificate of the OpenCTI platform.",
+			Accepts:     switches,
+			set:         into(func(c *Config) *bool { return &c.OpenCTI.SSLVerify }, parseBool),
+		},
+		{
+			Env: "OPENCTI_JSON_LOGGING", Kind: Bool, Default: "true", For: ForNothing,
+			Description: "Write the log as JSON, one object a line, instead of as text.",
+			Accepts:     switches,
+			set:         into(func(c *Config) *bool { return &c.OpenCTI.JSONLogging }, parseBool),
+		},
+		{
+			Env: "OPENCTI_CUSTOM_HEADERS", Kind: Text, Secret: true,
+			Description: "HTTP headers to send with every request to OpenCTI, for a proxy in front of it.",
+			Accepts:     "headers such as X-First:value;X-Second:value",
+			set:         into(func(c *Config) *map[string]Secret { return &c.OpenCTI.CustomHeaders }, parseHeaders),
+		},
+		{
+			Env: "CONNECTOR_ID", Kind: Text, Required: true,
+			Description: "Identifier of this connector, a UUIDv4 of your own making that no other connector has.",
+			Accepts:     "a UUIDv4 that no other connector has",
+			set:         into(func(c *Config) *string { return &c.Connector.ID }, parseID),
+		},
+		{
+			Env: "CONNECTOR_NAME", Kind: Text, Default: "IPQS Fraud and Risk Scoring",
+			Description: "Name of this connector as OpenCTI shows it.",
+			Accepts:     "a name of at least 2 characters",
+			set:         into(func(c *Config) *string { return &c.Connector.Name }, parseName),
+		},
+		{
+			Env: "CONNECTOR_TYPE", Kind: Text, Default: "INTERNAL_ENRICHMENT",
+			Description: "Type of this connector, which is always the same.",
+			Accepts:     "INTERNAL_ENRICHMENT",
+			set:         into(func(c *Config) *string { return &c.Connector.Type }, parseOneOf("INTERNAL_ENRICHMENT")),
+		},
+		{
+			Env: "CONNECTOR_SCOPE", Kind: List, Default: strings.Join(scopeTypes(), ","),
+			Description: "Types of observables to enrich.",
+			Accepts:     "a comma-separated list of at least one of " + strings.Join(scopeTypes(), ", "),
+			set:         into(func(c *Config) *[]string { return &c.Connector.Scope }, parseList),
+		},
+		{
+			Env: "CONNECTOR_AUTO", Kind: Bool, Default: "false",
+			Description: "Enrich every new observable of the scope without being asked.",
+			Accepts:     switches,
+			set:         into(func(c *Config) *bool { return &c.Connector.Auto }, parseBool),
+		},
+		{
+			Env: "CONNECTOR_ONLY_CONTEXTUAL", Kind: Bool, Default: "false",
+			Description: "Offer the connector for observables inside a container only.",
+			Accepts:     switches,
+			set:         into(func(c *Config) *bool { return &c.Connector.OnlyContextual }, parseBool),
+		},
+		{
+			Env: "CONNECTOR_CONFIDENCE_LEVEL", Kind: Number, For: ForEnrich,
+			Description: "Confidence of the indicators, notes and relationships made; not set, OpenCTI decides.",
+			Accepts:     "a whole number from 0 to 100",
+			set:         into(func(c *Config) **int { return &c.Connector.ConfidenceLevel }, optional(parseInt(0, 100))),
+		},
+		{
+			Env: "CONNECTOR_LOG_LEVEL", Kind: Text, Default: "info", For: ForNothing,
+			Description: "Least level of what is logged.",
+			Accepts:     "one of debug, info, warn, error",
+			set:         into(func(c *Config) *slog.Level { return &c.Connector.LogLevel }, parseLevel),
+		},
+		{
+			Env: "IPQS_PRIVATE_KEY", Kind: Text, Required: true, Secret: true, For: ForEnrich,
+			Description: "API key of the IPQualityScore account.",
+			Accepts:     "the API key of an IPQualityScore account",
+			set:         into(func(c *Config) *Secret { return &c.IPQS.PrivateKey }, parseCredential),
+		},
+		{
+			Env: "IPQS_BASE_URL", Kind: URL, Default: "https://www.ipqualityscore.com/api/json", For: ForEnrich,
+			Description: "Address of the IPQualityScore JSON API.",
+			Accepts:     "an address such as https://www.ipqualityscore.com/api/json",
+			set:         into(func(c *Config) *string { return &c.IPQS.BaseURL }, parseURL),
+		},
+		{
+			Env: "IPQS_IP_ADD_RELATIONSHIPS", Kind: Bool, Default: "true", For: ForEnrich,
+			Description: "Add the autonomous system of an IP address and the relationship to it.",
+			Accepts:     switches,
+			set:         into(func(c *Config) *bool { return &c.IPQS.IPAddRelationships }, parseBool),
+		},
+		{
+			Env: "IPQS_DOMAIN_ADD_RELATIONSHIPS", Kind: Bool, Default: "true", For: ForEnrich,
+			Description: "Add the addresses that a domain resolves to and the relationships to them.",
+			Accepts:     switches,
+			set:         into(func(c *Config) *bool { return &c.IPQS.DomainAddRelationships }, parseBool),
+		},
+		{
+			Env: "IPQS_DEFAULT_TLP", Kind: Text, Default: "TLP:CLEAR", For: ForEnrich,
+			Description: "Marking that an observable without one counts as.",
+			Accepts:     tlps,
+			set:         into(func(c *Config) *string { return &c.IPQS.DefaultTLP }, parseTLP),
+		},
+		{
+			Env: "IPQS_MAX_TLP", Kind: Text, Default: "TLP:AMBER", For: ForEnrich,
+			Description: "Strictest marking whose observables are sent to IPQualityScore.",
+			Accepts:     tlps,
+			set:         into(func(c *Config) *string { return &c.IPQS.MaxTLP }, parseTLP),
+		},
+		{
+			Env: "IPQS_SKIP_PRIVATE", Kind: Bool, Default: "true", For: ForEnrich,
+			Description: "Skip private, loopback and link-local addresses instead of spending a credit on them.",
+			Accepts:     switches,
+			set:         into(func(c *Config) *bool { return &c.IPQS.SkipPrivate }, parseBool),
+		},
+		{
+			Env: "MQ_HOST", Kind: Text,
+			Description: "Host of RabbitMQ, where it is not the one that OpenCTI tells.",
+			Accepts:     "a host name or address",
+			set:         into(func(c *Config) *string { return &c.MQ.Host }, parseText),
+		},
+		{
+			Env: "MQ_PORT", Kind: Number,
+			Description: "Port of RabbitMQ, where it is not the one that OpenCTI tells.",
+			Accepts:     "a whole number from 1 to 65535",
+			set:         into(func(c *Config) *int { return &c.MQ.Port }, parseInt(1, 65535)),
+		},
+		{
+			Env: "MQ_VHOST", Kind: Text,
+			Description: "Virtual host of RabbitMQ, where it is not the one that OpenCTI tells.",
+			Accepts:     "the name of a virtual host",
+			set:         into(func(c *Config) *string { return &c.MQ.VHost }, parseText),
+		},
+		{
+			Env: "MQ_USER", Kind: Text,
+			Description: "User of RabbitMQ, where it is not the one that OpenCTI tells.",
+			Accepts:     "the name of a user",
+			set:         into(func(c *Config) *string { return &c.MQ.User }, parseText),
+		},
+		{
+			Env: "MQ_PASS", Kind: Text, Secret: true,
+			Description: "Password of RabbitMQ, where it is not the one that OpenCTI tells.",
+			Accepts:     "a password",
+			set:         func(c *Config, value string) error { c.MQ.Pass = NewSecret(value); return nil },
+		},
+		{
+			Env: "MQ_USE_SSL", Kind: Bool,
+			Description: "Speak TLS with RabbitMQ, where OpenCTI tells otherwise.",
+			Accepts:     switches,
+			set:         into(func(c *Config) **bool { return &c.MQ.UseSSL }, optional(parseBool)),
+		},
+		{
+			Env: "MQ_USE_SSL_CA", Kind: Text,
+			Description: "Certificates of the authorities to trust for RabbitMQ, besides the system's.",
+			Accepts:     pem,
+			set:         into(func(c *Config) *string { return &c.MQ.CA }, parseCA),
+		},
+		{
+			Env: "MQ_USE_SSL_CERT", Kind: Text,
+			Description: "Client certificate for RabbitMQ.",
+			Accepts:     pem,
+			set:         into(func(c *Config) *string { return &c.MQ.Cert }, parsePEM),
+		},
+		{
+			Env: "MQ_USE_SSL_KEY", Kind: Text, Secret: true,
+			Description: "Key of the client certificate for RabbitMQ, not encrypted.",
+			Accepts:     pem,
+			set:         into(func(c *Config) *Secret { return &c.MQ.Key }, parseSecretPEM),
+		},
+		{
+			Env: "MQ_USE_SSL_REJECT_UNAUTHORIZED", Kind: Bool, Default: "true",
+			Description: "Check the certificate of RabbitMQ.",
+			Accepts:     switches,
+			set:         into(func(c *Config) *bool { return &c.MQ.RejectUnauthorized }, parseBool),
+		},
+		{
+			Env: "WORKER_QUEUE_TYPE", Kind: Text, Default: "classic",
+			Description: "Type of the worker's queues: quorum where RabbitMQ has three nodes or more.",
+			Accepts:     "classic or quorum",
+			set:         into(func(c *Config) *string { return &c.Worker.QueueType }, parseOneOf("classic", "quorum")),
+		},
+		{
+			Env: "WORKER_LOOKUP_CONCURRENCY", Kind: Number, Default: "16", For: ForEnrich,
+			Description: "Questions to IPQualityScore under way at once.",
+			Accepts:     "a whole number from 1 to 1024",
+			set:         into(func(c *Config) *int { return &c.Worker.LookupConcurrency }, parseInt(1, 1024)),
+		},
+		{
+			// Under the 30 s that Kubernetes leaves a container by default.
+			Env: "WORKER_SHUTDOWN_TIMEOUT", Kind: Duration, Default: "25s",
+			Description: "Time that jobs in hand have to finish when the worker is stopped; the rest go back untouched.",
+			Accepts:     "a duration from 1s to 15m, such as 25s or 1m30s",
+			set:         into(func(c *Config) *time.Duration { return &c.Worker.ShutdownTimeout }, parseDuration(time.Second, 15*time.Minute)),
+		},
+	}
+}
+
+// into makes the set function of an option: parse says how to read the value, spaces around it taken off, and field where
+// it goes.
+func into[T any](field func(*Config) *T, parse func(string) (T, error)) func(*Config, string) error {
+	return func(c *Config, value string) error {
+		v, err := parse(strings.TrimSpace(value))
+		if err != nil {
+			return err
+		}
+		*field(c) = v
+		return nil
+	}
+}

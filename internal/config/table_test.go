@@ -1,0 +1,149 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestTable(t *testing.T) {
+	t.Parallel()
+	var seen []string
+	for _, o := range Table() {
+		if slices.Contains(seen, o.Env) {
+			t.Errorf("%s is in the table twice", o.Env)
+		}
+		seen = append(seen, o.Env)
+		if !slices.ContainsFunc(prefixes(), func(p string) bool { return strings.HasPrefix(o.Env, p) }) {
+			t.Errorf("%s begins with none of %v, so a misspelling would not be noticed", o.Env, prefixes())
+		}
+		if slices.Contains(helpers(), o.Env) {
+			t.Errorf("%s is an option and said to have no effect", o.Env)
+		}
+		if o.Required && o.Default != "" {
+			t.Errorf("%s is required and has a default", o.Env)
+		}
+		if o.Default != "" {
+			if err := o.set(new(Config), o.Default); err != nil {
+				t.Errorf("%s does not accept its default %q: %v", o.Env, o.Default, err)
+			}
+		}
+		if o.Kind == "" || o.Accepts == "" || !strings.HasSuffix(o.Description, ".") || strings.Contains(o.Description, "\n") {
+			t.Errorf("%s is not described: %+v", o.Env, o)
+		}
+	}
+}
+
+// TestEveryOptionHasAnEffect sets each option to something else than its default and sees that the configuration changes.
+func TestEveryOptionHasAnEffect(t *testing.T) {
+	t.Parallel()
+	cert, key := certificate(t)
+	values := map[string]string{
+		"OPENCTI_URL": "http://other", "OPENCTI_TOKEN": "other", "OPENCTI_SSL_VERIFY": "no", "OPENCTI_JSON_LOGGING": "no",
+		"OPENCTI_CUSTOM_HEADERS": "a:b", "CONNECTOR_ID": "00000000-0000-4000-8000-000000000000", "CONNECTOR_NAME": "other",
+		"CONNECTOR_SCOPE": "Url", "CONNECTOR_AUTO": "yes", "CONNECTOR_ONLY_CONTEXTUAL": "yes",
+		"CONNECTOR_CONFIDENCE_LEVEL": "0", "CONNECTOR_LOG_LEVEL": "error", "IPQS_PRIVATE_KEY": "other",
+		"IPQS_BASE_URL": "https://other", "IPQS_IP_ADD_RELATIONSHIPS": "no", "IPQS_DOMAIN_ADD_RELATIONSHIPS": "no",
+		"IPQS_DEFAULT_TLP": "green", "IPQS_MAX_TLP": "red", "IPQS_SKIP_PRIVATE": "no", "MQ_HOST": "h", "MQ_PORT": "1",
+		"MQ_VHOST": "/", "MQ_USER": "u", "MQ_PASS": "p", "MQ_USE_SSL": "no", "MQ_USE_SSL_CA": cert, "MQ_USE_SSL_CERT": cert,
+		"MQ_USE_SSL_KEY": key, "MQ_USE_SSL_REJECT_UNAUTHORIZED": "no", "WORKER_QUEUE_TYPE": "quorum",
+		"WORKER_LOOKUP_CONCURRENCY": "1", "WORKER_SHUTDOWN_TIMEOUT": "1s",
+	}
+	other := map[string]string{"MQ_USE_SSL_CERT": "MQ_USE_SSL_KEY=" + key, "MQ_USE_SSL_KEY": "MQ_USE_SSL_CERT=" + cert}
+	for _, o := range Table() {
+		if o.Env == "CONNECTOR_TYPE" {
+			continue // there is only one
+		}
+		c, warnings, err := Load(Options{Path: noFile(t), Environ: minimal(o.Env+"="+values[o.Env], other[o.Env])})
+		if err != nil || len(warnings) > 0 {
+			t.Errorf("Load() with %s=%s: %v, %v", o.Env, values[o.Env], warnings, err)
+		}
+		if cmp.Equal(c, defaults()) {
+			t.Errorf("Load() with %s=%s is the same as without", o.Env, values[o.Env])
+		}
+	}
+}
+
+// TestSample checks that config.yml.sample is what the table says; -update rewrites it.
+func TestSample(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(root(t), "config.yml.sample")
+	if *update {
+		if err := os.WriteFile(path, Sample(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(Sample()), string(got)); diff != "" {
+		t.Errorf("config.yml.sample is not up to date (-want +got), run go generate ./internal/config:\n%s", diff)
+	}
+}
+
+// TestSampleLoads copies the sample as an operator would: only the placeholders are in the way, and what it shows as
+// default is the default.
+func TestSampleLoads(t *testing.T) {
+	t.Parallel()
+	_, _, err := Load(Options{Path: writeFile(t, string(Sample())), PathSet: true})
+	if err == nil {
+		t.Fatal("Load() of the sample has no error, want the placeholders refused")
+	}
+	for line := range strings.Lines(strings.TrimPrefix(err.Error(), "the configuration cannot be used:\n")) {
+		if !strings.Contains(line, "the placeholder ChangeMe") {
+			t.Errorf("Load() of the sample says %q, want placeholders only", line)
+		}
+	}
+	filled := string(Sample())
+	for _, v := range minimal() {
+		env, value, _ := strings.Cut(v, "=")
+		_, key, _ := strings.Cut(yamlKey(env), ".")
+		filled = strings.Replace(filled, "  "+key+": ChangeMe\n", "  "+key+": "+value+"\n", 1)
+	}
+	filled = regexp.MustCompile(`(?m)^  #(\w+:)`).ReplaceAllString(filled, "  $1")
+	got, warnings, err := Load(Options{Path: writeFile(t, filled), PathSet: true})
+	if err != nil || len(warnings) > 0 {
+		t.Fatalf("Load() of the sample with everything filled in: %v, %v", warnings, err)
+	}
+	if diff := cmp.Diff(defaults(), got); diff != "" {
+		t.Errorf("Load() of the sample with everything filled in differs from the defaults (-want +got):\n%s", diff)
+	}
+}
+
+// TestRequirement checks that every variable that the connector's documentation names is an option.
+func TestRequirement(t *testing.T) {
+	t.Parallel()
+	documents, err := filepath.Glob(filepath.Join(root(t), "..", "shared", "requirements", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(documents) == 0 {
+		t.Skip("the reference material beside the repository is not there")
+	}
+	var known, named []string
+	for _, o := range Table() {
+		known = append(known, o.Env)
+	}
+	variable := regexp.MustCompile(`\b(?:OPENCTI|CONNECTOR|IPQS)_[A-Z_]+\b`)
+	for _, path := range documents {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		named = append(named, variable.FindAllString(string(text), -1)...)
+	}
+	if len(named) < 10 {
+		t.Errorf("found %d variables in the documentation, want 10 or more", len(named))
+	}
+	for _, env := range named {
+		if !slices.Contains(known, env) {
+			t.Errorf("%s is documented and no option", env)
+		}
+	}
+}
