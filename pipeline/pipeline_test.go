@@ -1,0 +1,452 @@
+package pipeline_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.uber.org/goleak"
+
+	"opencti-ipqs-worker/internal/opencti"
+	"opencti-ipqs-worker/pipeline"
+	"opencti-ipqs-worker/pipeline/memory"
+	"opencti-ipqs-worker/stages"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// line is a pipeline of named steps on the in-memory transport, run inside a synctest bubble.
+type line struct {
+	t         *testing.T
+	transport *memory.Transport
+	outcomes  chan pipeline.Outcome
+	told      *told
+	spans     *tracetest.InMemoryExporter
+	stop      func() error
+}
+
+type told struct {
+	mu    sync.Mutex
+	lines []string
+	fail  []error // used up one after the other
+}
+
+func (e *told) end(line string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.fail) > 0 {
+		err := e.fail[0]
+		e.fail = e.fail[1:]
+		if err != nil {
+			return err
+		}
+	}
+	e.lines = append(e.lines, line)
+	return nil
+}
+
+func (e *told) Skipped(_ context.Context, job stages.Job, f *stages.Fault) error {
+	return e.end(fmt.Sprintf("skipped %s: %s", job.ID, f))
+}
+
+func (e *told) DeadLettered(_ context.Context, job stages.Job, f *stages.Fault, letter string) error {
+	if len(letter) != 26 {
+		return fmt.Errorf("letter %q is no ULID", letter)
+	}
+	return e.end(fmt.Sprintf("dead-lettered %s: %s", job.ID, f))
+}
+
+// step is a hop whose stage is run.
+func step(name string, attempts int, run func(ctx context.Context, job stages.Job) (stages.Job, error)) pipeline.Hop {
+	return pipeline.Hop{
+		Prefetch: 4,
+		Retry:    pipeline.Schedule{Attempts: attempts, First: time.Second, Most: time.Minute},
+		Stage:    stages.Stage{Name: name, Timeout: time.Minute, Run: run},
+	}
+}
+
+func pass(_ context.Context, job stages.Job) (stages.Job, error) { return job, nil }
+
+func start(t *testing.T, ends *told, hops ...pipeline.Hop) *line {
+	t.Helper()
+	l := &line{t: t, outcomes: make(chan pipeline.Outcome, 1000), told: ends, spans: tracetest.NewInMemoryExporter()}
+	l.transport = memory.New(memory.Options{Topics: pipeline.Topics(hops), DrainTimeout: time.Minute})
+	p, err := pipeline.New(pipeline.Options{
+		Hops: hops, Transport: l.transport, Ends: ends, Version: "test", Drain: time.Minute,
+		Tracer:  trace.NewTracerProvider(trace.WithSyncer(l.spans)),
+		Observe: func(o pipeline.Outcome) { l.outcomes <- o },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	<-p.Running()
+	l.stop = sync.OnceValue(func() error {
+		cancel()
+		return errors.Join(<-done, l.transport.Close())
+	})
+	t.Cleanup(func() { _ = l.stop() })
+	return l
+}
+
+// send gives the first hop a job message of OpenCTI's.
+func (l *line) send(workID string) {
+	l.t.Helper()
+	l.raw(fmt.Sprintf(`{"internal":{"work_id":%q},"event":{"entity_id":"ipv4-addr--1","entity_type":"IPv4-Addr"}}`, workID))
+}
+
+func (l *line) raw(body string) {
+	l.t.Helper()
+	if err := l.transport.Publish("a", message.NewMessage("m", []byte(body))); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// end waits for the end of a job.
+func (l *line) end() pipeline.Outcome {
+	for {
+		if o := <-l.outcomes; o.End != "" {
+			return o
+		}
+	}
+}
+
+func bubble(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, test)
+}
+
+func TestAJobPassesEveryHopInOrder(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		l := start(t, &told{}, step("a", 1, pass), step("b", 1, pass), step("c", 1, pass))
+		l.send("work_1")
+		var hops []string
+		for {
+			o := <-l.outcomes
+			hops = append(hops, o.Hop)
+			if o.End != "" {
+				if o.End != pipeline.Published || o.Job.ID != "work_1" || o.Fault != nil {
+					t.Errorf("end = %+v, want work_1 published", o)
+				}
+				break
+			}
+		}
+		if diff := cmp.Diff([]string{"a", "b", "c"}, hops); diff != "" {
+			t.Errorf("hops (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestATransientFaultIsTriedAgainThenPassesOn(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		var calls int
+		var repeated []bool
+		flaky := func(_ context.Context, job stages.Job) (stages.Job, error) {
+			calls++
+			repeated = append(repeated, job.Repeated)
+			if calls < 3 {
+				return job, errors.New("hiccup")
+			}
+			return job, nil
+		}
+		seen := make(chan bool, 1)
+		last := func(_ context.Context, job stages.Job) (stages.Job, error) {
+			seen <- job.Repeated
+			return job, nil
+		}
+		l := start(t, &told{}, step("a", 3, flaky), step("b", 1, last))
+		l.send("work_1")
+		if o := l.end(); o.End != pipeline.Published {
+			t.Fatalf("end = %+v, want published", o)
+		}
+		if diff := cmp.Diff([]bool{false, true, true}, repeated); diff != "" {
+			t.Errorf("repeated by attempt (-want +got):\n%s", diff)
+		}
+		if <-seen {
+			t.Errorf("the next hop took the job for a repeated one, which no later hop has seen before")
+		}
+	})
+}
+
+func TestWhatCannotBeDoneIsDeadLettered(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name     string
+		fault    error
+		attempts int
+		reason   stages.Reason
+	}{
+		{"permanent: at once", &stages.Fault{Class: stages.Permanent, Reason: stages.ReasonInvalidValue, Err: errors.New("no such address")}, 1, stages.ReasonInvalidValue},
+		{"transient: after its attempts", errors.New("hiccup"), 4, stages.ReasonOther},
+		{"throttled: too", &stages.Fault{Class: stages.Throttled, Reason: stages.ReasonRateLimited, Err: errors.New("slow down")}, 4, stages.ReasonRateLimited},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T) {
+				ends := &told{}
+				l := start(t, ends, step("a", 1, pass), step("b", 4, func(_ context.Context, job stages.Job) (stages.Job, error) {
+					return job, tt.fault
+				}), step("c", 1, pass))
+				l.send("work_1")
+				o := l.end()
+				if o.End != pipeline.DeadLettered || o.Hop != "b" || o.Attempts != tt.attempts || o.Fault.Reason != tt.reason {
+					t.Errorf("end = %+v, want dead-lettered at b after %d attempts for %s", o, tt.attempts, tt.reason)
+				}
+				letters := l.transport.DeadLetters("b.poison")
+				if len(letters) != 1 {
+					t.Fatalf("%d dead letters, want 1", len(letters))
+				}
+				m := letters[0].Metadata
+				got := map[string]string{}
+				for _, key := range []string{
+					pipeline.DeadLetterHop, pipeline.DeadLetterReason, pipeline.DeadLetterAttempts, pipeline.DeadLetterJob,
+					pipeline.DeadLetterWorkID, pipeline.DeadLetterEntityID, pipeline.DeadLetterEntityType, pipeline.DeadLetterVersion,
+					pipeline.DeadLetterError, pipeline.MetadataVersion, pipeline.MetadataRedelivered,
+				} {
+					got[key] = m.Get(key)
+				}
+				want := map[string]string{
+					pipeline.DeadLetterHop: "b", pipeline.DeadLetterReason: string(tt.reason),
+					pipeline.DeadLetterAttempts: fmt.Sprint(tt.attempts), pipeline.DeadLetterJob: "work_1",
+					pipeline.DeadLetterWorkID: "work_1", pipeline.DeadLetterEntityID: "ipv4-addr--1",
+					pipeline.DeadLetterEntityType: "IPv4-Addr", pipeline.DeadLetterVersion: "test",
+					pipeline.DeadLetterError: tt.fault.Error(), pipeline.MetadataVersion: "1", pipeline.MetadataRedelivered: "",
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("metadata of the dead letter (-want +got):\n%s", diff)
+				}
+				if letters[0].UUID != o.Letter || !strings.Contains(m.Get("traceparent"), "-") {
+					t.Errorf("letter %s with traceparent %q, want %s with the trace", letters[0].UUID, m.Get("traceparent"), o.Letter)
+				}
+				if diff := cmp.Diff([]string{"dead-lettered work_1: " + tt.fault.Error()}, ends.lines); diff != "" {
+					t.Errorf("told (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+func TestWhatCannotBeReadIsDeadLetteredAsItCame(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"", "hello", "{}", `{"internal":`, "\x00\xff", `[1,2]`} {
+		t.Run(body, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T) {
+				l := start(t, &told{}, step("a", 3, pass), step("b", 1, pass))
+				l.raw(body)
+				o := l.end()
+				if o.End != pipeline.DeadLettered || o.Attempts != 1 || o.Fault.Reason != stages.ReasonMalformed {
+					t.Errorf("end = %+v, want dead-lettered at once, malformed", o)
+				}
+				letters := l.transport.DeadLetters("a.poison")
+				if len(letters) != 1 || string(letters[0].Payload) != body {
+					t.Errorf("dead letters = %v, want the message byte for byte", letters)
+				}
+			})
+		})
+	}
+}
+
+func TestAMessageOfAnotherFormatIsDeadLettered(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		l := start(t, &told{}, step("a", 1, pass), step("b", 1, pass))
+		msg := message.NewMessage("m", []byte(`{"id":"x"}`))
+		msg.Metadata.Set(pipeline.MetadataVersion, "99")
+		if err := l.transport.Publish("b", msg); err != nil {
+			t.Fatal(err)
+		}
+		if o := l.end(); o.End != pipeline.DeadLettered || !strings.Contains(o.Fault.Error(), `"99", want "1"`) {
+			t.Errorf("end = %+v, want a dead letter that names both formats", o)
+		}
+	})
+}
+
+func TestAPanicIsDeadLetteredAndTheHopGoesOn(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		l := start(t, &told{}, step("a", 3, func(_ context.Context, job stages.Job) (stages.Job, error) {
+			if job.ID == "work_bad" {
+				panic("boom")
+			}
+			return job, nil
+		}))
+		l.send("work_bad")
+		if o := l.end(); o.End != pipeline.DeadLettered || o.Fault.Reason != stages.ReasonPanic || o.Attempts != 1 {
+			t.Errorf("end = %+v, want dead-lettered for panic after one attempt", o)
+		}
+		l.send("work_good")
+		if o := l.end(); o.End != pipeline.Published {
+			t.Errorf("end of the next = %+v, want published", o)
+		}
+	})
+}
+
+func TestASkippedJobEndsWithoutALetter(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		ends := &told{fail: []error{opencti.ErrUnavailable, opencti.ErrUnavailable, nil}}
+		l := start(t, ends, step("a", 1, func(_ context.Context, job stages.Job) (stages.Job, error) {
+			return job, &stages.Fault{Class: stages.Skip, Reason: stages.ReasonTLP, Err: errors.New("too secret")}
+		}), step("b", 1, pass))
+		l.send("work_1")
+		if o := l.end(); o.End != pipeline.Skipped || o.Fault.Reason != stages.ReasonTLP {
+			t.Errorf("end = %+v, want skipped for tlp", o)
+		}
+		if n := len(l.transport.DeadLetters("a.poison")); n != 0 {
+			t.Errorf("%d dead letters of a skipped job, want none", n)
+		}
+		if diff := cmp.Diff([]string{"skipped work_1: too secret"}, ends.lines); diff != "" {
+			t.Errorf("told once OpenCTI answered (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestAPoisonQueueThatRefusesDoesNotLoseTheJob(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		hops := []pipeline.Hop{step("a", 1, func(_ context.Context, job stages.Job) (stages.Job, error) {
+			return job, &stages.Fault{Class: stages.Permanent, Reason: stages.ReasonOther, Err: errors.New("no")}
+		})}
+		carrier := &refusing{Transport: memory.New(memory.Options{Topics: pipeline.Topics(hops)}), topic: "a.poison", times: 3}
+		ended := make(chan pipeline.Outcome, 10)
+		p, err := pipeline.New(pipeline.Options{Hops: hops, Transport: carrier, Ends: &told{}, Observe: func(o pipeline.Outcome) { ended <- o }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- p.Run(ctx) }()
+		if err := carrier.Publish("a", message.NewMessage("m", []byte(`{"event":{"entity_id":"x"}}`))); err != nil {
+			t.Fatal(err)
+		}
+		var trips []pipeline.End
+		for o := range ended {
+			trips = append(trips, o.End)
+			if o.End != "" {
+				break
+			}
+		}
+		if diff := cmp.Diff([]pipeline.End{"", "", "", pipeline.DeadLettered}, trips); diff != "" {
+			t.Errorf("trips (-want +got):\n%s", diff)
+		}
+		cancel()
+		if err := errors.Join(<-done, carrier.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// refusing fails to publish to one topic, a few times.
+type refusing struct {
+	*memory.Transport
+	topic string
+	mu    sync.Mutex
+	times int
+}
+
+func (r *refusing) Publish(topic string, messages ...*message.Message) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if topic == r.topic && r.times > 0 {
+		r.times--
+		return errors.New("refused")
+	}
+	return r.Transport.Publish(topic, messages...)
+}
+
+func TestAStopGivesWaitingJobsBack(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		tried := make(chan struct{}, 10)
+		ends := &told{}
+		l := start(t, ends, step("a", 100, func(_ context.Context, job stages.Job) (stages.Job, error) {
+			tried <- struct{}{}
+			return job, errors.New("hiccup")
+		}))
+		l.send("work_1")
+		<-tried
+		synctest.Wait() // the job now waits for its second attempt
+		began := time.Now()
+		if err := l.stop(); err != nil {
+			t.Errorf("Run() = %v, want nil after a stop", err)
+		}
+		o := <-l.outcomes
+		if o.End != "" || o.Fault == nil || o.Fault.Class != stages.Stopping {
+			t.Errorf("outcome = %+v, want given back for stopping", o)
+		}
+		if waited := time.Since(began); waited > time.Second {
+			t.Errorf("the stop took %v, want it not to wait for the next attempt", waited)
+		}
+		if len(ends.lines) > 0 || len(l.transport.DeadLetters("a.poison")) > 0 {
+			t.Errorf("a job given back was ended: %v", ends.lines)
+		}
+	})
+}
+
+func TestAStopLetsJobsInHandFinish(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		began, release := make(chan struct{}), make(chan struct{})
+		l := start(t, &told{}, step("a", 1, func(ctx context.Context, job stages.Job) (stages.Job, error) {
+			close(began)
+			<-release
+			return job, ctx.Err()
+		}))
+		l.send("work_1")
+		<-began
+		stopped := make(chan error, 1)
+		go func() { stopped <- l.stop() }()
+		synctest.Wait()
+		close(release)
+		if err := <-stopped; err != nil {
+			t.Errorf("Run() = %v, want nil", err)
+		}
+		if o := l.end(); o.End != pipeline.Published {
+			t.Errorf("end = %+v, want published although the stop came first", o)
+		}
+	})
+}
+
+func TestOneTraceOverAllHops(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		l := start(t, &told{}, step("a", 1, pass), step("b", 1, pass), step("c", 1, pass))
+		l.send("work_1")
+		l.end()
+		if err := l.stop(); err != nil {
+			t.Fatal(err)
+		}
+		spans := l.spans.GetSpans()
+		slices.SortFunc(spans, func(a, b tracetest.SpanStub) int { return strings.Compare(a.Name, b.Name) })
+		if len(spans) != 3 {
+			t.Fatalf("%d spans, want 3", len(spans))
+		}
+		for i, span := range spans {
+			if span.SpanContext.TraceID() != spans[0].SpanContext.TraceID() {
+				t.Errorf("%s is in another trace", span.Name)
+			}
+			if want := "hop " + string(rune('a'+i)); span.Name != want {
+				t.Errorf("span %d = %s, want %s", i, span.Name, want)
+			}
+			if i > 0 && span.Parent.SpanID() != spans[i-1].SpanContext.SpanID() {
+				t.Errorf("%s is no child of %s", span.Name, spans[i-1].Name)
+			}
+		}
+	})
+}
