@@ -1,0 +1,311 @@
+package stix
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// at is some local time with nanoseconds, which no object may show.
+var at = time.Date(2026, 3, 4, 6, 7, 8, 9_999_999, time.FixedZone("", 3600))
+
+// everything returns a bundle with every object that the package makes, every property set.
+func everything(tb testing.TB) Bundle {
+	tb.Helper()
+	share := Sharing{
+		ObjectMarkingRefs: []string{"marking-definition--f88d31f6-486f-44da-b317-01333bde0b82"},
+		GrantedRefs:       []string{IdentityID("Our Organisation", "organization")},
+	}
+	author := NewIdentity("IPQS", "organization", at)
+	author.Description = "IPQualityScore"
+	author.Sharing = share
+
+	observable := newObservable(tb, "Domain-Name", "domain-name--0b7a7a8c-9a4b-5f0e-8d52-5b2f3f1f7a11", "bücher.example")
+	observable.Score = new(0)
+	observable.Labels = []string{`IPQS:RISK="LOW"`, "R&D <x>\u2028"}
+	observable.Sharing = share
+
+	pattern, err := Pattern("Domain-Name", observable.Value)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	indicator := NewIndicator(pattern, at)
+	indicator.CreatedByRef = author.ID
+	indicator.Confidence = new(0)
+	indicator.Name = observable.Value
+	indicator.Description = "Domain judged by IPQS"
+	indicator.IndicatorTypes = []string{"benign"}
+	indicator.ValidUntil = Timestamp(at.AddDate(0, 1, 0))
+	indicator.Labels = []string{`IPQS:RISK="LOW"`}
+	indicator.Score = new(0)
+	indicator.MainObservableType = "Domain-Name"
+	indicator.Detection = new(false)
+	indicator.Sharing = share
+
+	note := NewNote("## 0 of 100\n\n| a | b |\n|---|---|\n| \"x\" | 😀 |", "2026-01-02T03:04:05.006Z", at, observable.ID, indicator.ID)
+	note.CreatedByRef = author.ID
+	note.Confidence = new(75)
+	note.Abstract = "IPQS: low risk"
+	note.Sharing = share
+
+	address := newObservable(tb, "IPv6-Addr", "", "2001:db8::1")
+	address.CreatedByRef = author.ID
+	address.Sharing = share
+
+	network := NewAutonomousSystem(64500, "EXAMPLE-AS")
+	network.CreatedByRef = author.ID
+	network.Sharing = share
+
+	resolves := NewRelationship(ResolvesTo, observable.ID, address.ID, at)
+	resolves.CreatedByRef = author.ID
+	resolves.Confidence = new(100)
+	resolves.Description = "as IPQS resolved it"
+	resolves.Sharing = share
+
+	label := NewLabel(`IPQS:RISK="LOW"`, "#2E7D32")
+	label.Sharing = share
+
+	account := newObservable(tb, "User-Account", "", "ada")
+	account.UserID, account.AccountType = "7", "unix"
+
+	artifact := newObservable(tb, "Artifact", "", strings.Repeat("ab", 32))
+	artifact.URL, artifact.MIMEType = "https://a.example/f.bin", "application/pdf"
+	artifact.Hashes["MD5"] = strings.Repeat("cd", 16)
+
+	return Bundle{
+		ID: BundleID("work_1"),
+		Objects: []Object{
+			author, observable, indicator, note, address, network, resolves,
+			NewRelationship(BasedOn, indicator.ID, observable.ID, at),
+			NewRelationship(BelongsTo, address.ID, network.ID, at),
+			label, account, artifact,
+			newObservable(tb, "IPv4-Addr", "", "198.51.100.7"),
+			newObservable(tb, "Url", "", "https://a.example/?b=c&d=%20e"),
+			newObservable(tb, "Email-Addr", "", "ada@a.example"),
+			newObservable(tb, "Phone-Number", "", "+18005550199"),
+			NewNote("no time of its own", "", at, observable.ID),
+		},
+	}
+}
+
+func newObservable(tb testing.TB, typ, id, value string) Observable {
+	tb.Helper()
+	o, err := NewObservable(typ, id, value)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return o
+}
+
+func encode(tb testing.TB, b Bundle) []byte {
+	tb.Helper()
+	got, err := b.Encode()
+	if err != nil {
+		tb.Fatalf("Encode() error = %v", err)
+	}
+	return got
+}
+
+func TestBundleEncodesAsGolden(t *testing.T) {
+	t.Parallel()
+	got := encode(t, everything(t))
+	if again := encode(t, everything(t)); !bytes.Equal(got, again) {
+		t.Errorf("Encode() of equal bundles differs:\n%s\n%s", got, again)
+	}
+	if bytes.ContainsAny(got, "\n\t") || bytes.Contains(got, []byte(`\u003c`)) {
+		t.Errorf("Encode() = %s, want it compact and without HTML escapes", got)
+	}
+	var indented bytes.Buffer
+	if err := json.Indent(&indented, got, "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	indented.WriteByte('\n')
+	path := filepath.Join("testdata", "bundle.golden.json")
+	if *update {
+		if err := os.WriteFile(path, indented.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), indented.String()); diff != "" {
+		t.Errorf("Encode() differs from %s (-want +got):\n%s", path, diff)
+	}
+}
+
+func TestBundleErrors(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		bundle Bundle
+		want   string
+	}{
+		{"no id", Bundle{Objects: []Object{NewLabel("a", "#000000")}}, "no id"},
+		{"no objects", Bundle{ID: BundleID("a")}, "no objects"},
+		{"nil object", Bundle{ID: BundleID("a"), Objects: []Object{nil}}, "object 0 is nil"},
+		{"object by hand", Bundle{ID: BundleID("a"), Objects: []Object{NewLabel("a", "#000000"), Note{Content: "x"}}}, `object 1 has type ""`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := tt.bundle.Encode()
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Encode() = %s, %v, want an error that says %q", got, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestNewObservableErrors(t *testing.T) {
+	t.Parallel()
+	for _, typ := range []string{"", "Mutex", "Autonomous-System"} {
+		got, err := NewObservable(typ, "", "1")
+		if err == nil || !strings.Contains(err.Error(), "IPv4-Addr") {
+			t.Errorf("NewObservable(%q) = %v, %v, want an error with the types there are", typ, got, err)
+		}
+	}
+}
+
+func TestTimestamp(t *testing.T) {
+	t.Parallel()
+	if got, want := Timestamp(at), "2026-03-04T05:07:08.009Z"; got != want {
+		t.Errorf("Timestamp() = %s, want %s", got, want)
+	}
+}
+
+const schemaBase = "http://raw.githubusercontent.com/oasis-open/cti-stix2-json-schemas/stix2.1/schemas/"
+
+// folderLoader gives the JSON schemas of OASIS from a folder instead of from the web.
+type folderLoader string
+
+func (f folderLoader) Load(url string) (any, error) {
+	raw, err := os.ReadFile(filepath.Join(string(f), strings.TrimPrefix(url, schemaBase)))
+	if err != nil {
+		return nil, err
+	}
+	return jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+}
+
+func compileSchema(t *testing.T, dir, name string) *jsonschema.Schema {
+	t.Helper()
+	c := jsonschema.NewCompiler()
+	c.UseLoader(folderLoader(dir))
+	c.AssertFormat()
+	schema, err := c.Compile(schemaBase + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}
+
+// TestSchemas validates all that the package makes against the JSON schemas of STIX 2.1: each object against its type's,
+// and the bundle against the bundle's. The latter does without notes: bundle.json forgets them in its list of types, and
+// what it asks of other types (to be an observable or not, but not both) no object with times can meet.
+func TestSchemas(t *testing.T) {
+	t.Parallel()
+	dir := referencePath(t, "stix-schemas")
+	b := everything(t)
+	encoded := encode(t, b)
+	instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(encoded))
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects := instance.(map[string]any)["objects"].([]any)
+	seen := map[string]bool{}
+	for _, o := range objects {
+		typ := o.(map[string]any)["type"].(string)
+		seen[typ] = true
+		name := ""
+		for _, folder := range []string{"sdos", "sros", "observables"} {
+			if _, err := os.Stat(filepath.Join(dir, folder, typ+".json")); err == nil {
+				name = folder + "/" + typ + ".json"
+			}
+		}
+		if name == "" { // OpenCTI's own types, of which STIX asks what it asks of every observable
+			if typ != "phone-number" && typ != "label" {
+				t.Errorf("no schema for %s", typ)
+			}
+			name = "common/cyber-observable-core.json"
+		}
+		if err := compileSchema(t, dir, name).Validate(o); err != nil {
+			t.Errorf("%s is no STIX 2.1: %v", typ, err)
+		}
+	}
+	for _, typ := range ObservableTypes() {
+		if !seen[typ.STIX] {
+			t.Errorf("no %s was validated", typ.STIX)
+		}
+	}
+	wanted := slices.DeleteFunc(objects, func(o any) bool { return o.(map[string]any)["type"] == "note" })
+	instance.(map[string]any)["objects"] = wanted
+	schema := compileSchema(t, dir, "common/bundle.json")
+	if err := schema.Validate(instance); err != nil {
+		t.Errorf("the bundle is no STIX 2.1: %v", err)
+	}
+	wanted[0].(map[string]any)["created"] = "yesterday"
+	if err := schema.Validate(instance); err == nil {
+		t.Error("a bundle with an object created yesterday passed, want it refused: the check must be able to fail")
+	}
+}
+
+func BenchmarkEncode(b *testing.B) {
+	bundle := enrichment(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		out, err := bundle.Encode()
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, _ = io.Discard.Write(out)
+	}
+}
+
+// enrichment returns what a domain's enrichment makes: eight objects.
+func enrichment(tb testing.TB) Bundle {
+	tb.Helper()
+	all := everything(tb)
+	return Bundle{ID: all.ID, Objects: all.Objects[:8]}
+}
+
+func BenchmarkIDs(b *testing.B) {
+	b.Run("indicator", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			IndicatorID("[ipv4-addr:value = '198.51.100.7']")
+		}
+	})
+	b.Run("identity", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			IdentityID("IPQS", "organization")
+		}
+	})
+	b.Run("relationship", func(b *testing.B) {
+		source, target := IndicatorID("[ipv4-addr:value = '198.51.100.7']"), ObservableID("ipv4-addr", "198.51.100.7")
+		b.ReportAllocs()
+		for b.Loop() {
+			RelationshipID(BasedOn, source, target)
+		}
+	})
+	b.Run("note", func(b *testing.B) {
+		content := strings.Repeat("| Fraud score | 85 |\n", 60)
+		b.ReportAllocs()
+		for b.Loop() {
+			NoteID(content, "2026-01-02T03:04:05.006Z")
+		}
+	})
+}
