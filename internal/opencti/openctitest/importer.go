@@ -1,0 +1,308 @@
+package openctitest
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+)
+
+// Import is a STIX object that came through the push queue.
+type Import struct {
+	// Object is what came last under this id, Times how often one came.
+	Object json.RawMessage
+	Times  int
+	// Works are the works that the messages named, each once; ApplicantID, DraftID and Update are the last message's.
+	Works                []string
+	ApplicantID, DraftID string
+	Update               bool
+}
+
+// Imported returns what was imported, by STIX id.
+func (p *Platform) Imported() map[string]Import {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make(map[string]Import, len(p.imported))
+	for id, i := range p.imported {
+		copied := *i
+		copied.Works = slices.Clone(i.Works)
+		all[id] = copied
+	}
+	return all
+}
+
+// envelope is a message of the push queue, as the platform's worker reads it.
+type envelope struct {
+	BundleType     *string         `json:"bundle_type"`
+	ApplicantID    string          `json:"applicant_id"`
+	ActionSequence *int            `json:"action_sequence"`
+	EntitiesTypes  []string        `json:"entities_types"`
+	Content        string          `json:"content"`
+	Update         *bool           `json:"update"`
+	DraftID        *string         `json:"draft_id"`
+	NoSplit        bool            `json:"no_split"`
+	WorkID         json.RawMessage `json:"work_id"`
+
+	workID string
+	object map[string]any
+	raw    json.RawMessage
+}
+
+// importFor consumes a connector's push queue until the platform is closed.
+func (p *Platform) importFor(connectorID string) {
+	err := p.broker.ConsumePush(p.ctx, connectorID, func(body []byte) error {
+		if err := p.Wait(p.ctx, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return !p.paused }); err != nil {
+			return err
+		}
+		p.set(func() { p.take(body) })
+		return nil
+	})
+	if err != nil && p.ctx.Err() == nil {
+		p.log.Error("consuming the push queue", "connector", connectorID, "error", err)
+	}
+}
+
+// take imports one message. A message that is broken is lost, as it is on the platform, and complained about. The lock is
+// held.
+func (p *Platform) take(body []byte) {
+	e, err := unwrap(body)
+	if err != nil {
+		p.complain("a published message was lost: %v", err)
+		return
+	}
+	if w := p.works[e.workID]; e.workID != "" && p.rules.liveness && (w == nil || !p.alive(w)) {
+		if w != nil {
+			w.Dropped++
+		}
+		return // the platform's worker acknowledges it without a word
+	}
+	if missing := p.missing(e.object); missing != "" {
+		p.waiting = append(p.waiting, e)
+		return
+	}
+	p.store(e)
+	p.retryWaiting()
+}
+
+// unwrap decodes and checks a message: everything that would make the platform's worker lose it, or a connector wrong.
+func unwrap(body []byte) (envelope, error) {
+	var e envelope
+	if err := json.Unmarshal(body, &e); err != nil {
+		return e, fmt.Errorf("the envelope: %w", err)
+	}
+	switch {
+	case e.ApplicantID == "":
+		return e, errors.New("the envelope has no applicant_id")
+	case e.ActionSequence == nil || *e.ActionSequence < 1:
+		return e, errors.New("the envelope has no action_sequence from 1 on")
+	case e.EntitiesTypes == nil:
+		return e, errors.New("the envelope has no entities_types")
+	case e.Update == nil:
+		return e, errors.New("the envelope has no update")
+	case e.BundleType != nil && *e.BundleType != "QUEUE_BUNDLE":
+		return e, fmt.Errorf("bundle_type is %q", *e.BundleType)
+	}
+	if e.WorkID != nil {
+		if err := json.Unmarshal(e.WorkID, &e.workID); err != nil || e.workID == "" {
+			return e, errors.New("work_id is there and is no id: it has to be left out")
+		}
+	}
+	content, err := base64.StdEncoding.DecodeString(e.Content)
+	if err != nil {
+		return e, fmt.Errorf("content is no base64: %w", err)
+	}
+	var bundle struct {
+		Type    string            `json:"type"`
+		ID      string            `json:"id"`
+		Seq     *int              `json:"x_opencti_seq"`
+		Spec    string            `json:"spec_version"`
+		Objects []json.RawMessage `json:"objects"`
+	}
+	if err := json.Unmarshal(content, &bundle); err != nil {
+		return e, fmt.Errorf("content is no bundle: %w", err)
+	}
+	switch {
+	case bundle.Type != "bundle" || !strings.HasPrefix(bundle.ID, "bundle--") || bundle.Spec != "2.1":
+		return e, errors.New("content is no bundle of STIX 2.1")
+	case len(bundle.Objects) != 1:
+		return e, fmt.Errorf("the bundle has %d objects, one is expected", len(bundle.Objects))
+	case bundle.Seq == nil || *bundle.Seq < 1:
+		return e, errors.New("the bundle has no x_opencti_seq")
+	}
+	e.raw = bundle.Objects[0]
+	if err := json.Unmarshal(e.raw, &e.object); err != nil {
+		return e, fmt.Errorf("the object: %w", err)
+	}
+	if text(e.object["id"]) == "" || text(e.object["type"]) == "" {
+		return e, errors.New("the object has no id or no type")
+	}
+	return e, nil
+}
+
+// missing returns the first reference of the object that the platform does not know, or "".
+func (p *Platform) missing(o map[string]any) string {
+	for _, key := range slices.Sorted(maps.Keys(o)) {
+		var refs []any
+		switch {
+		case strings.HasSuffix(key, "_refs"):
+			refs, _ = o[key].([]any)
+		case strings.HasSuffix(key, "_ref"):
+			refs = []any{o[key]}
+		}
+		for _, ref := range refs {
+			if id := text(ref); id != "" && !p.knows(id) {
+				return id
+			}
+		}
+	}
+	return ""
+}
+
+func (p *Platform) knows(id string) bool {
+	if p.imported[id] != nil || p.observables[id] != nil {
+		return true
+	}
+	for _, tlp := range []string{"TLP:CLEAR", "TLP:GREEN", "TLP:AMBER", "TLP:AMBER+STRICT", "TLP:RED"} {
+		if markingID(tlp) == id {
+			return true
+		}
+	}
+	for _, o := range p.observables {
+		if slices.Contains(o.Organizations, id) || slices.ContainsFunc(o.Markings, func(m string) bool { return markingID(m) == id }) {
+			return true
+		}
+	}
+	return false
+}
+
+// retryWaiting imports what waited for an object that has come now. The platform's worker tries again after seconds.
+func (p *Platform) retryWaiting() {
+	for again := true; again; {
+		again = false
+		for i, e := range p.waiting {
+			if p.missing(e.object) == "" {
+				p.waiting = slices.Delete(p.waiting, i, i+1)
+				p.store(e)
+				again = true
+				break
+			}
+		}
+	}
+}
+
+// giveUp reports what still waits as an error.
+func (p *Platform) giveUp() {
+	for _, e := range p.waiting {
+		p.done(e, "Element not found: missing reference "+p.missing(e.object))
+	}
+	p.waiting = nil
+}
+
+// store keeps the object and applies it to what the platform shows.
+func (p *Platform) store(e envelope) {
+	if problem := p.apply(e.object); problem != "" {
+		p.done(e, problem)
+		return
+	}
+	id := text(e.object["id"])
+	i := p.imported[id]
+	if i == nil {
+		i = &Import{}
+		p.imported[id] = i
+	}
+	i.Object, i.ApplicantID, i.DraftID, i.Update = e.raw, e.ApplicantID, "", *e.Update
+	if e.DraftID != nil {
+		i.DraftID = *e.DraftID
+	}
+	i.Times++
+	if e.workID != "" && !slices.Contains(i.Works, e.workID) {
+		i.Works = append(i.Works, e.workID)
+	}
+	p.done(e, "")
+}
+
+// done reports the object to its work.
+func (p *Platform) done(e envelope, problem string) {
+	w := p.works[e.workID]
+	if w == nil {
+		return
+	}
+	var line *WorkMessage
+	if problem == "" {
+		w.Imported++
+	} else {
+		line = &WorkMessage{problem, string(e.raw)}
+	}
+	p.report(w, line)
+}
+
+// apply gives an observable its score and labels. It returns why the platform would refuse the object, or "".
+func (p *Platform) apply(o map[string]any) string {
+	var score *int
+	if value, ok := first(o, "x_opencti_score", "score"); ok {
+		n, isNumber := value.(float64)
+		if !isNumber || n != math.Trunc(n) {
+			return "Int cannot represent non-integer value"
+		}
+		if n < 0 || n > 100 {
+			return "The score should be between 0 and 100"
+		}
+		whole := int(n)
+		score = &whole
+	}
+	var labels []string
+	if value, ok := first(o, "labels", "x_opencti_labels"); ok {
+		list, _ := value.([]any)
+		for _, entry := range list {
+			labels = append(labels, text(entry))
+		}
+	}
+	for _, value := range labels {
+		if _, known := p.labels[labelKey(value)]; !known {
+			p.labels[labelKey(value)] = label{value: value}
+		}
+	}
+	if text(o["type"]) == "label" {
+		p.labels[labelKey(text(o["value"]))] = label{text(o["value"]), text(o["color"])}
+	}
+	known := p.observables[text(o["id"])]
+	if known == nil {
+		return ""
+	}
+	if text(o["value"]) == "" {
+		return "An observable needs what identifies it"
+	}
+	if score != nil {
+		known.Score = score
+	}
+	for _, value := range labels {
+		if !slices.ContainsFunc(known.Labels, func(l string) bool { return labelKey(l) == labelKey(value) }) {
+			known.Labels = append(slices.Clone(known.Labels), value)
+		}
+	}
+	return ""
+}
+
+// first looks a property up as the worker does: at the top by its names in turn, the observable extension between them.
+func first(o map[string]any, names ...string) (any, bool) {
+	if value, ok := o[names[0]]; ok && value != nil {
+		return value, true
+	}
+	if extensions, ok := o["extensions"].(map[string]any); ok {
+		if extension, ok := extensions[extensionObservable].(map[string]any); ok {
+			if value, ok := extension[strings.TrimPrefix(names[0], "x_opencti_")]; ok && value != nil {
+				return value, true
+			}
+		}
+	}
+	for _, name := range names[1:] {
+		if value, ok := o[name]; ok && value != nil {
+			return value, true
+		}
+	}
+	return nil, false
+}
