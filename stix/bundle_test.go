@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -260,52 +259,4 @@ func TestSchemas(t *testing.T) {
 	if err := schema.Validate(instance); err == nil {
 		t.Error("a bundle with an object created yesterday passed, want it refused: the check must be able to fail")
 	}
-}
-
-func BenchmarkEncode(b *testing.B) {
-	bundle := enrichment(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		out, err := bundle.Encode()
-		if err != nil {
-			b.Fatal(err)
-		}
-		_, _ = io.Discard.Write(out)
-	}
-}
-
-// enrichment returns what a domain's enrichment makes: eight objects.
-func enrichment(tb testing.TB) Bundle {
-	tb.Helper()
-	all := everything(tb)
-	return Bundle{ID: all.ID, Objects: all.Objects[:8]}
-}
-
-func BenchmarkIDs(b *testing.B) {
-	b.Run("indicator", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			IndicatorID("[ipv4-addr:value = '198.51.100.7']")
-		}
-	})
-	b.Run("identity", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			IdentityID("IPQS", "organization")
-		}
-	})
-	b.Run("relationship", func(b *testing.B) {
-		source, target := IndicatorID("[ipv4-addr:value = '198.51.100.7']"), ObservableID("ipv4-addr", "198.51.100.7")
-		b.ReportAllocs()
-		for b.Loop() {
-			RelationshipID(BasedOn, source, target)
-		}
-	})
-	b.Run("note", func(b *testing.B) {
-		content := strings.Repeat("| Fraud score | 85 |\n", 60)
-		b.ReportAllocs()
-		for b.Loop() {
-			NoteID(content, "2026-01-02T03:04:05.006Z")
-		}
-	})
 }

@@ -103,8 +103,13 @@ func unquote(text string) (s string, ok bool) {
 	if strings.IndexByte(text, '\\') < 0 {
 		return text[1 : len(text)-1], true
 	}
-	err := json.Unmarshal([]byte(text), &s)
-	return s, err == nil
+	return unescape(text), true
+}
+
+// unescape is apart from unquote because its result is on the heap, needed or not. The string is known to be valid.
+func unescape(text string) (s string) {
+	_ = json.Unmarshal([]byte(text), &s)
+	return s
 }
 
 // kindOf names the kind of a JSON value, for errors.

@@ -247,8 +247,8 @@ type refList struct {
 	seen map[string]struct{} // only for long lists
 }
 
-func newRefList(most int) *refList {
-	l := &refList{refs: make([]reference, 0, most)}
+func newRefList(most int) refList {
+	l := refList{refs: make([]reference, 0, most)}
 	if most > 16 {
 		l.seen = make(map[string]struct{}, most)
 	}

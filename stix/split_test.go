@@ -396,14 +396,3 @@ func FuzzSplit(f *testing.F) {
 		}
 	})
 }
-
-func BenchmarkSplit(b *testing.B) {
-	encoded := encode(b, enrichment(b))
-	b.SetBytes(int64(len(encoded)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := Split(encoded, SplitOptions{}); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
