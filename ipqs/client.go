@@ -1,0 +1,259 @@
+package ipqs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// DefaultBaseURL is where the API lives. The host without "www." redirects, and redirects are refused.
+	DefaultBaseURL = "https://www.ipqualityscore.com/api/json"
+	// DefaultMaxIdleConns is how many connections are kept open for the next lookup.
+	DefaultMaxIdleConns = 32
+
+	defaultUserAgent = "opencti-ipqs-worker"
+	keyHeader        = "IPQS-KEY"
+	maxBody          = 1 << 20 // bytes; the largest answer known has 97 KB
+	maxRetryAfter    = 24 * time.Hour
+)
+
+// DefaultTimeout returns how long one lookup of that kind may take. IPQS itself waits up to 7 s for a mail server and up
+// to 2 s for a web page before it answers.
+func DefaultTimeout(kind Kind) time.Duration {
+	switch kind {
+	case KindEmail:
+		return 17 * time.Second
+	case KindPhone:
+		return 15 * time.Second
+	case KindURL:
+		return 12 * time.Second
+	default:
+		return 10 * time.Second
+	}
+}
+
+// Options are what a [Client] is made of. Only Key has no default.
+type Options struct {
+	// Key is the account's API key.
+	Key string
+	// BaseURL is everything before "/ip", "/email" …, default [DefaultBaseURL].
+	BaseURL string
+	// UserAgent is the header of that name. IPQS' edge is known to refuse those of stock HTTP libraries.
+	UserAgent string
+	// Timeouts replaces [DefaultTimeout] for the kinds in it.
+	Timeouts map[Kind]time.Duration
+	// MaxIdleConns is how many connections are kept open between lookups, best as many as there are lookups at once.
+	// Default [DefaultMaxIdleConns]. It is not used with an HTTPClient of your own.
+	MaxIdleConns int
+	// HTTPClient makes the requests, default one with proxies from the environment. Its CheckRedirect is not used.
+	HTTPClient *http.Client
+}
+
+// Client asks the IPQS API. Each lookup is one request: nothing is retried, cached or limited here. It is safe for
+// concurrent use.
+type Client struct {
+	base      string
+	key       string
+	userAgent string
+	timeouts  map[Kind]time.Duration
+	http      *http.Client
+}
+
+var _ Lookuper = (*Client)(nil)
+
+// NewClient makes a Client. The error names the option that is wrong, and does not quote the key.
+func NewClient(o Options) (*Client, error) {
+	if o.Key == "" || strings.ContainsFunc(o.Key, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return nil, errors.New("Key: want the account's API key, printable ASCII without spaces") //nolint:staticcheck // begins with an option's name
+	}
+	base, err := checkBaseURL(cmp.Or(o.BaseURL, DefaultBaseURL))
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		base:      base,
+		key:       o.Key,
+		userAgent: cmp.Or(o.UserAgent, defaultUserAgent),
+		timeouts:  make(map[Kind]time.Duration),
+	}
+	for _, kind := range []Kind{KindIP, KindEmail, KindPhone, KindURL} {
+		c.timeouts[kind] = DefaultTimeout(kind)
+	}
+	for kind, timeout := range o.Timeouts {
+		if c.timeouts[kind] == 0 {
+			return nil, fmt.Errorf("Timeouts: %w", unknownKind(kind))
+		}
+		if timeout <= 0 {
+			return nil, fmt.Errorf("Timeouts[%q]: found %s, want more than 0", kind, timeout)
+		}
+		c.timeouts[kind] = timeout
+	}
+
+	var h http.Client
+	if o.HTTPClient != nil {
+		h = *o.HTTPClient
+	} else {
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.MaxIdleConnsPerHost = cmp.Or(o.MaxIdleConns, DefaultMaxIdleConns)
+		t.MaxIdleConns = t.MaxIdleConnsPerHost
+		h.Transport = t
+	}
+	// net/http would send the key to wherever a redirect points.
+	h.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c.http = &h
+	return c, nil
+}
+
+func checkBaseURL(s string) (string, error) {
+	// The errors of net/url quote the whole text, in which a key may stand by mistake.
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return "", errors.New("BaseURL: found something else, want a URL such as " + DefaultBaseURL)
+	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
+		return "", errors.New("BaseURL: want http:// or https://, and a host, such as " + DefaultBaseURL)
+	case u.User != nil:
+		return "", errors.New("BaseURL: found credentials, want none")
+	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
+		return "", errors.New("BaseURL: found a query or a fragment, want none")
+	}
+	return strings.TrimRight(u.String(), "/"), nil
+}
+
+// CloseIdleConnections closes the connections that no lookup is using. The Client can still be used.
+func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
+
+// Lookup asks IPQS about one value, within the time limit of its kind and of ctx. A time limit that ends it is an
+// [ErrUnavailable] that wraps context.DeadlineExceeded; if the caller cancels ctx, the error wraps context.Canceled and
+// is no [*APIError].
+func (c *Client) Lookup(ctx context.Context, q Query) (*Report, error) {
+	timeout, ok := c.timeouts[q.Kind]
+	switch {
+	case !ok:
+		return nil, &APIError{Class: ClassItem, Kind: q.Kind, Message: unknownKind(q.Kind).Error()}
+	case q.Value == "":
+		return nil, &APIError{Class: ClassItem, Kind: q.Kind, Message: "the value is empty"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+
+	resp, body, err := c.get(ctx, q)
+	if err != nil {
+		return nil, c.noAnswer(ctx, q, resp, err)
+	}
+	if isMarkup(resp.Header.Get("Content-Type"), body) {
+		return nil, c.refusal(resp, answer{query: q, status: resp.StatusCode, markup: true}, "")
+	}
+	e, object := decodeEnvelope(body)
+	if !object || e.Success != True || resp.StatusCode/100 != 2 {
+		return nil, c.refusal(resp, answer{query: q, status: resp.StatusCode, object: object, success: e.Success}, e.sentence())
+	}
+	report, err := decodeReport(q.Kind, e, body)
+	if err != nil {
+		return nil, &APIError{Class: ClassMalformed, Kind: q.Kind, Status: resp.StatusCode, Message: err.Error()}
+	}
+	return report, nil
+}
+
+// get makes the request and reads the whole answer. With an error the response may still be there, its body is closed.
+func (c *Client) get(ctx context.Context, q Query) (*http.Response, []byte, error) {
+	target := c.base + "/" + string(q.Kind) + "?" + url.Values{string(q.Kind): {q.Value}}.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header.Set(keyHeader, c.key)
+	req.Header.Set("User-Agent", c.userAgent)
+	req.Header.Set("Accept", "application/json")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	if err != nil {
+		return resp, nil, err
+	}
+	if len(body) > maxBody {
+		return resp, nil, errTooLong
+	}
+	return resp, body, nil
+}
+
+var errTooLong = fmt.Errorf("the answer has more than %d bytes", maxBody)
+
+// noAnswer is the error of a request whose answer did not come, or not as a whole.
+func (c *Client) noAnswer(ctx context.Context, q Query, resp *http.Response, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return fmt.Errorf("looking up %s: %w", q.Kind, context.Canceled)
+	}
+	status := 0
+	if resp != nil {
+		status = resp.StatusCode
+	}
+	if errors.Is(err, errTooLong) {
+		return &APIError{Class: ClassMalformed, Kind: q.Kind, Status: status, Message: err.Error()}
+	}
+	class, _ := classify(answer{query: q})
+	e := &APIError{Class: class, Kind: q.Kind, Status: status}
+	var timeout net.Error
+	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
+		e.cause = context.DeadlineExceeded
+		e.Message = "no answer in time"
+		return e
+	}
+	// A url.Error is the method and the whole URL in front of the reason. The reason may quote the answer.
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	e.Message = quote(scrub(err.Error(), c.key, q.Value))
+	return e
+}
+
+// refusal is the error of an answer that is no report. The sentence is what IPQS said in it.
+func (c *Client) refusal(resp *http.Response, a answer, sentence string) error {
+	sentence = scrub(sentence, c.key, a.query.Value)
+	a.message = strings.ToLower(sentence)
+	class, ours := classify(a)
+	if to, err := resp.Location(); err == nil {
+		// The path and the query of the new place may repeat the question.
+		ours = scrub("redirected to "+to.Scheme+"://"+to.Host+"; the base URL should name the host that answers", c.key, a.query.Value)
+	}
+	return &APIError{
+		Class:      class,
+		Kind:       a.query.Kind,
+		Status:     a.status,
+		Message:    quote(cmp.Or(sentence, ours)),
+		RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now()),
+	}
+}
+
+// isMarkup reports whether an answer is HTML or XML. Content types that say neither that nor JSON are left to the body:
+// some servers call JSON plain text.
+func isMarkup(contentType string, body []byte) bool {
+	mediaType, _, _ := mime.ParseMediaType(contentType)
+	return strings.HasSuffix(mediaType, "html") || strings.HasSuffix(mediaType, "xml") ||
+		strings.HasPrefix(strings.TrimSpace(string(body)), "<")
+}
+
+// retryAfter reads the header in both of its forms, seconds and date. IPQS documents none; the edge before it may set one.
+func retryAfter(header string, now time.Time) time.Duration {
+	var wait time.Duration
+	if seconds, err := strconv.ParseUint(strings.TrimSpace(header), 10, 32); err == nil {
+		wait = time.Duration(seconds) * time.Second
+	} else if at, err := http.ParseTime(header); err == nil {
+		wait = at.Sub(now)
+	}
+	return min(max(wait, 0), maxRetryAfter)
+}
