@@ -19,26 +19,31 @@ const (
 	typeUserAccount      = "user-account"
 )
 
-// observableTypes is never changed. An artifact's pattern asks for its hash as a file's, because no sensor sees artifacts.
+// observableTypes is the table. An artifact's pattern asks for its hash as a file's, because no sensor sees artifacts.
 // SHA-256 keeps its quotes: OpenCTI takes them off names that are plain identifiers only.
-var observableTypes = [...]ObservableType{
-	{Name: "IPv4-Addr", STIX: "ipv4-addr", Path: "ipv4-addr:value"},
-	{Name: "IPv6-Addr", STIX: "ipv6-addr", Path: "ipv6-addr:value"},
-	{Name: "Email-Addr", STIX: "email-addr", Path: "email-addr:value"},
-	{Name: "Url", STIX: "url", Path: "url:value"},
-	{Name: "Domain-Name", STIX: "domain-name", Path: "domain-name:value"},
-	{Name: "Phone-Number", STIX: "phone-number", Path: "phone-number:value"},
-	{Name: "User-Account", STIX: typeUserAccount, Path: "user-account:account_login"},
-	{Name: "Artifact", STIX: typeArtifact, Path: "file:hashes.'SHA-256'"},
-	{Name: "Autonomous-System", STIX: typeAutonomousSystem, Path: "autonomous-system:number"},
+func observableTypes() [9]ObservableType {
+	return [9]ObservableType{
+		{Name: "IPv4-Addr", STIX: "ipv4-addr", Path: "ipv4-addr:value"},
+		{Name: "IPv6-Addr", STIX: "ipv6-addr", Path: "ipv6-addr:value"},
+		{Name: "Email-Addr", STIX: "email-addr", Path: "email-addr:value"},
+		{Name: "Url", STIX: "url", Path: "url:value"},
+		{Name: "Domain-Name", STIX: "domain-name", Path: "domain-name:value"},
+		{Name: "Phone-Number", STIX: "phone-number", Path: "phone-number:value"},
+		{Name: "User-Account", STIX: typeUserAccount, Path: "user-account:account_login"},
+		{Name: "Artifact", STIX: typeArtifact, Path: "file:hashes.'SHA-256'"},
+		{Name: "Autonomous-System", STIX: typeAutonomousSystem, Path: "autonomous-system:number"},
+	}
 }
 
 // ObservableTypes returns every type that the package knows, in a fixed order. The slice is the caller's.
-func ObservableTypes() []ObservableType { return append([]ObservableType(nil), observableTypes[:]...) }
+func ObservableTypes() []ObservableType {
+	all := observableTypes()
+	return all[:]
+}
 
 // TypeByName returns the type that OpenCTI calls name ("IPv4-Addr"). Case does not count, as in a connector's scope.
 func TypeByName(name string) (ObservableType, bool) {
-	for _, t := range observableTypes {
+	for _, t := range observableTypes() {
 		if strings.EqualFold(t.Name, name) {
 			return t, true
 		}
@@ -48,7 +53,7 @@ func TypeByName(name string) (ObservableType, bool) {
 
 // TypeBySTIX returns the type whose objects have that "type" ("ipv4-addr").
 func TypeBySTIX(stixType string) (ObservableType, bool) {
-	for _, t := range observableTypes {
+	for _, t := range observableTypes() {
 		if t.STIX == stixType {
 			return t, true
 		}

@@ -82,8 +82,9 @@ func isSHA256(s string) bool {
 }
 
 func typeNames() string {
-	names := make([]string, 0, len(observableTypes))
-	for _, t := range observableTypes {
+	all := observableTypes()
+	names := make([]string, 0, len(all))
+	for _, t := range all {
 		names = append(names, t.Name)
 	}
 	return strings.Join(names, ", ")

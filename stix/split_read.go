@@ -109,7 +109,8 @@ func readMembers(text string) []member {
 	var places map[string]int
 	for key, value := range members(text) {
 		name, _ := unquote(key)
-		place, known := -1, false
+		var place int
+		var known bool
 		if places != nil {
 			place, known = places[name]
 		} else {

@@ -312,8 +312,8 @@ func TestSplitWithoutBundleID(t *testing.T) {
 		return p.ID
 	}
 	one, null := `{"objects":[{"type":"url","id":"url--1"}]}`, `{"id":null,"objects":[{"type":"url","id":"url--1"}]}`
-	if id(one) != id(one) || id(one) == id(null) {
-		t.Errorf("bundle ids are %s, %s and %s, want the same of the same text only", id(one), id(one), id(null))
+	if first, second, other := id(one), id(one), id(null); first != second || first == other {
+		t.Errorf("bundle ids are %s, %s and %s, want the same of the same text only", first, second, other)
 	}
 	if got := id(null); !strings.HasPrefix(got, "bundle--") || len(got) != len("bundle--")+36 {
 		t.Errorf("bundle id = %s, want a STIX id", got)
