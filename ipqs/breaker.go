@@ -143,8 +143,8 @@ func outcomeOf(err error) outcome {
 	if err == nil {
 		return success
 	}
-	var e *APIError
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[*APIError](err)
+	if !ok {
 		if errors.Is(err, context.Canceled) {
 			return neither
 		}

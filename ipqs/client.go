@@ -59,8 +59,8 @@ type Options struct {
 	HTTPClient *http.Client
 }
 
-// Client asks the IPQS API. Each lookup is one request: nothing is retried, cached or limited here. It is safe for
-// concurrent use.
+// Client asks the IPQS API. Each lookup is one request: nothing is retried, cached or limited here, but for what net/http
+// does by itself when a connection that it reuses turns out to be closed. It is safe for concurrent use.
 type Client struct {
 	base      string
 	key       string
@@ -74,7 +74,7 @@ var _ Lookuper = (*Client)(nil)
 // NewClient makes a Client. The error names the option that is wrong, and does not quote the key.
 func NewClient(o Options) (*Client, error) {
 	if o.Key == "" || strings.ContainsFunc(o.Key, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return nil, errors.New("Key: want the account's API key, printable ASCII without spaces") //nolint:staticcheck // begins with an option's name
+		return nil, errors.New("key: want the account's API key, printable ASCII without spaces")
 	}
 	base, err := checkBaseURL(cmp.Or(o.BaseURL, DefaultBaseURL))
 	if err != nil {
@@ -91,10 +91,10 @@ func NewClient(o Options) (*Client, error) {
 	}
 	for kind, timeout := range o.Timeouts {
 		if c.timeouts[kind] == 0 {
-			return nil, fmt.Errorf("Timeouts: %w", unknownKind(kind))
+			return nil, fmt.Errorf("timeouts: %w", unknownKind(kind))
 		}
 		if timeout <= 0 {
-			return nil, fmt.Errorf("Timeouts[%q]: found %s, want more than 0", kind, timeout)
+			return nil, fmt.Errorf("timeout of %q: found %s, want more than 0", kind, timeout)
 		}
 		c.timeouts[kind] = timeout
 	}
@@ -119,13 +119,13 @@ func checkBaseURL(s string) (string, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
-		return "", errors.New("BaseURL: found something else, want a URL such as " + DefaultBaseURL)
+		return "", errors.New("base URL: found something else, want a URL such as " + DefaultBaseURL)
 	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
-		return "", errors.New("BaseURL: want http:// or https://, and a host, such as " + DefaultBaseURL)
+		return "", errors.New("base URL: want http:// or https://, and a host, such as " + DefaultBaseURL)
 	case u.User != nil:
-		return "", errors.New("BaseURL: found credentials, want none")
+		return "", errors.New("base URL: found credentials, want none")
 	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
-		return "", errors.New("BaseURL: found a query or a fragment, want none")
+		return "", errors.New("base URL: found a query or a fragment, want none")
 	}
 	return strings.TrimRight(u.String(), "/"), nil
 }
@@ -147,74 +147,71 @@ func (c *Client) Lookup(ctx context.Context, q Query) (*Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 
-	resp, body, err := c.get(ctx, q)
+	got, err := c.get(ctx, q)
 	if err != nil {
-		return nil, c.noAnswer(ctx, q, resp, err)
+		return nil, c.noAnswer(ctx, q, got.status, err)
 	}
-	if isMarkup(resp.Header.Get("Content-Type"), body) {
-		return nil, c.refusal(resp, answer{query: q, status: resp.StatusCode, markup: true}, "")
+	if isMarkup(got.header.Get("Content-Type"), got.body) {
+		return nil, c.refusal(got.header, answer{query: q, status: got.status, markup: true}, "")
 	}
-	e, object := decodeEnvelope(body)
-	if !object || e.Success != True || resp.StatusCode/100 != 2 {
-		return nil, c.refusal(resp, answer{query: q, status: resp.StatusCode, object: object, success: e.Success}, e.sentence())
+	e, object := decodeEnvelope(got.body)
+	if !object || e.Success != True || got.status/100 != 2 {
+		return nil, c.refusal(got.header, answer{query: q, status: got.status, object: object, success: e.Success}, e.sentence())
 	}
-	report, err := decodeReport(q.Kind, e, body)
+	report, err := decodeReport(q.Kind, e, got.body)
 	if err != nil {
-		return nil, &APIError{Class: ClassMalformed, Kind: q.Kind, Status: resp.StatusCode, Message: err.Error()}
+		return nil, &APIError{Class: ClassMalformed, Kind: q.Kind, Status: got.status, Message: err.Error()}
 	}
 	return report, nil
 }
 
-// get makes the request and reads the whole answer. With an error the response may still be there, its body is closed.
-func (c *Client) get(ctx context.Context, q Query) (*http.Response, []byte, error) {
+// response is what came back, or as much of it as did.
+type response struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (c *Client) get(ctx context.Context, q Query) (response, error) {
 	target := c.base + "/" + string(q.Kind) + "?" + url.Values{string(q.Kind): {q.Value}}.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
-		return nil, nil, err
+		return response{}, err
 	}
 	req.Header.Set(keyHeader, c.key)
 	req.Header.Set("User-Agent", c.userAgent)
 	req.Header.Set("Accept", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, nil, err
+		return response{}, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
-	if err != nil {
-		return resp, nil, err
+	if err == nil && len(body) > maxBody {
+		err = errTooLong
 	}
-	if len(body) > maxBody {
-		return resp, nil, errTooLong
-	}
-	return resp, body, nil
+	return response{resp.StatusCode, resp.Header, body}, err
 }
 
 var errTooLong = fmt.Errorf("the answer has more than %d bytes", maxBody)
 
 // noAnswer is the error of a request whose answer did not come, or not as a whole.
-func (c *Client) noAnswer(ctx context.Context, q Query, resp *http.Response, err error) error {
+func (c *Client) noAnswer(ctx context.Context, q Query, status int, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return fmt.Errorf("looking up %s: %w", q.Kind, context.Canceled)
-	}
-	status := 0
-	if resp != nil {
-		status = resp.StatusCode
 	}
 	if errors.Is(err, errTooLong) {
 		return &APIError{Class: ClassMalformed, Kind: q.Kind, Status: status, Message: err.Error()}
 	}
 	class, _ := classify(answer{query: q})
 	e := &APIError{Class: class, Kind: q.Kind, Status: status}
-	var timeout net.Error
-	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
+	if timeout, ok := errors.AsType[net.Error](err); errors.Is(err, context.DeadlineExceeded) || ok && timeout.Timeout() {
 		e.cause = context.DeadlineExceeded
 		e.Message = "no answer in time"
 		return e
 	}
 	// A url.Error is the method and the whole URL in front of the reason. The reason may quote the answer.
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
 	}
 	e.Message = quote(scrub(err.Error(), c.key, q.Value))
@@ -222,11 +219,11 @@ func (c *Client) noAnswer(ctx context.Context, q Query, resp *http.Response, err
 }
 
 // refusal is the error of an answer that is no report. The sentence is what IPQS said in it.
-func (c *Client) refusal(resp *http.Response, a answer, sentence string) error {
+func (c *Client) refusal(header http.Header, a answer, sentence string) error {
 	sentence = scrub(sentence, c.key, a.query.Value)
 	a.message = strings.ToLower(sentence)
 	class, ours := classify(a)
-	if to, err := resp.Location(); err == nil {
+	if to, err := url.Parse(header.Get("Location")); err == nil && to.Host != "" {
 		// The path and the query of the new place may repeat the question.
 		ours = scrub("redirected to "+to.Scheme+"://"+to.Host+"; the base URL should name the host that answers", c.key, a.query.Value)
 	}
@@ -235,7 +232,7 @@ func (c *Client) refusal(resp *http.Response, a answer, sentence string) error {
 		Kind:       a.query.Kind,
 		Status:     a.status,
 		Message:    quote(cmp.Or(sentence, ours)),
-		RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now()),
+		RetryAfter: retryAfter(header.Get("Retry-After"), time.Now()),
 	}
 }
 

@@ -64,18 +64,18 @@ func TestNewClient_refuses(t *testing.T) {
 		options Options
 		want    string
 	}{
-		{"no key", Options{}, "Key: want"},
-		{"key with a line break", Options{Key: secret + "\n"}, "Key: want"},
-		{"key with a space", Options{Key: secret + " x"}, "Key: want"},
-		{"key that is no ASCII", Options{Key: secret + "é"}, "Key: want"},
-		{"no URL", Options{Key: "k", BaseURL: "://" + secret}, "BaseURL: found something else"},
-		{"other scheme", Options{Key: "k", BaseURL: "ftp://example.com/" + secret}, "BaseURL: want http"},
-		{"no host", Options{Key: "k", BaseURL: "https:///" + secret}, "BaseURL: want http"},
-		{"credentials", Options{Key: "k", BaseURL: "https://u:" + secret + "@example.com"}, "BaseURL: found credentials"},
-		{"query", Options{Key: "k", BaseURL: "https://example.com/?key=" + secret}, "BaseURL: found a query"},
-		{"fragment", Options{Key: "k", BaseURL: "https://example.com/#" + secret}, "BaseURL: found a query or a fragment"},
-		{"timeout of no kind", Options{Key: "k", Timeouts: map[Kind]time.Duration{"fax": 1}}, `Timeouts: kind: found "fax"`},
-		{"no time", Options{Key: "k", Timeouts: map[Kind]time.Duration{KindIP: 0}}, `Timeouts["ip"]: found 0s`},
+		{"no key", Options{}, "key: want"},
+		{"key with a line break", Options{Key: secret + "\n"}, "key: want"},
+		{"key with a space", Options{Key: secret + " x"}, "key: want"},
+		{"key that is no ASCII", Options{Key: secret + "é"}, "key: want"},
+		{"no URL", Options{Key: "k", BaseURL: "://" + secret}, "base URL: found something else"},
+		{"other scheme", Options{Key: "k", BaseURL: "ftp://example.com/" + secret}, "base URL: want http"},
+		{"no host", Options{Key: "k", BaseURL: "https:///" + secret}, "base URL: want http"},
+		{"credentials", Options{Key: "k", BaseURL: "https://u:" + secret + "@example.com"}, "base URL: found credentials"},
+		{"query", Options{Key: "k", BaseURL: "https://example.com/?key=" + secret}, "base URL: found a query"},
+		{"fragment", Options{Key: "k", BaseURL: "https://example.com/#" + secret}, "base URL: found a query or a fragment"},
+		{"timeout of no kind", Options{Key: "k", Timeouts: map[Kind]time.Duration{"fax": 1}}, `timeouts: kind: found "fax"`},
+		{"no time", Options{Key: "k", Timeouts: map[Kind]time.Duration{KindIP: 0}}, `timeout of "ip": found 0s`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -142,46 +142,88 @@ func TestClient_Lookup_refused(t *testing.T) {
 		header            []string
 		want              APIError
 	}{
-		{"key", 200, json, `{"success":false,"message":"Invalid or unauthorized key. Please check the API key and try again."}`, nil,
-			APIError{Class: ClassKey, Status: 200, Message: "Invalid or unauthorized key. Please check the API key and try again."}},
-		{"no message", 401, json, `{"success":"False"}`, nil,
-			APIError{Class: ClassKey, Status: 401, Message: "the key was refused"}},
-		{"errors instead of a message", 200, json, `{"success":false,"errors":["Invalid phone number.","Too short."]}`, nil,
-			APIError{Class: ClassItem, Status: 200, Message: "Invalid phone number.; Too short."}},
-		{"throttled with a time", 429, "text/html", `<html>`, []string{"Retry-After", "30"},
-			APIError{Class: ClassThrottled, Status: 429, Message: "too many requests", RetryAfter: 30 * time.Second}},
-		{"throttled by IPQS", 403, json, `{"success":false,"message":"Slow down."}`, nil,
-			APIError{Class: ClassThrottled, Status: 403, Message: "Slow down."}},
-		{"edge block", 403, "text/html; charset=UTF-8", "<!doctype html>", nil,
-			APIError{Class: ClassUnavailable, Status: 403, Message: "a web page instead of an answer, as a block at the edge or a proxy sends"}},
-		{"page that lies about its type", 200, json, "\n <html>", nil,
-			APIError{Class: ClassUnavailable, Status: 200, Message: "a web page instead of an answer, as a block at the edge or a proxy sends"}},
-		{"answer that lies about its type", 200, "text/html", `{"success":true,"fraud_score":5}`, nil,
-			APIError{Class: ClassUnavailable, Status: 200, Message: "a web page instead of an answer, as a block at the edge or a proxy sends"}},
-		{"XML", 200, "application/xml", `<result/>`, nil,
-			APIError{Class: ClassUnavailable, Status: 200, Message: "a web page instead of an answer, as a block at the edge or a proxy sends"}},
-		{"redirect", 301, "", "", []string{"Location", "https://www.example.com/api/json/ip?ip=192.0.2.1"},
-			APIError{Class: ClassUnavailable, Status: 301, Message: "redirected to https://www.example.com; the base URL should name the host that answers"}},
-		{"redirect to nowhere", 302, "", "", nil,
-			APIError{Class: ClassUnavailable, Status: 302, Message: "redirected"}},
-		{"in trouble", 503, "text/plain", "x", nil,
-			APIError{Class: ClassUnavailable, Status: 503, Message: "the server is in trouble"}},
-		{"empty", 200, json, "", nil,
-			APIError{Class: ClassMalformed, Status: 200, Message: "the answer is no JSON object with a success member"}},
-		{"half", 200, json, `{"success":true,"fraud_sc`, nil,
-			APIError{Class: ClassMalformed, Status: 200, Message: "the answer is no JSON object with a success member"}},
-		{"list", 200, json, `[]`, nil,
-			APIError{Class: ClassMalformed, Status: 200, Message: "the answer is no JSON object with a success member"}},
-		{"null", 200, json, `null`, nil,
-			APIError{Class: ClassMalformed, Status: 200, Message: "the answer is no JSON object with a success member"}},
-		{"no success", 200, json, `{"fraud_score":5}`, nil,
-			APIError{Class: ClassMalformed, Status: 200, Message: "the answer is no JSON object with a success member"}},
-		{"score out of range", 200, json, `{"success":true,"fraud_score":101}`, nil,
-			APIError{Class: ClassMalformed, Status: 200, Message: "fraud_score: found 101, want a number from 0 to 100"}},
-		{"too long", 200, json, `{"success":true,"x":"` + strings.Repeat("x", 1<<20) + `"}`, nil,
-			APIError{Class: ClassMalformed, Status: 200, Message: "the answer has more than 1048576 bytes"}},
-		{"unknown words", 200, json, `{"success":false,"message":"Computer\r\nsays no."}`, nil,
-			APIError{Class: ClassUnknown, Status: 200, Message: "Computer  says no."}},
+		{
+			"key", 200, json, `{"success":false,"message":"Invalid or unauthorized key. Please check the API key and try again."}`, nil,
+			APIError{Class: ClassKey, Status: 200, Message: "Invalid or unauthorized key. Please check the API key and try again."},
+		},
+		{
+			"no message", 401, json, `{"success":"False"}`, nil,
+			APIError{Class: ClassKey, Status: 401, Message: "the key was refused"},
+		},
+		{
+			"errors instead of a message", 200, json, `{"success":false,"errors":["Invalid phone number.","Too short."]}`, nil,
+			APIError{Class: ClassItem, Status: 200, Message: "Invalid phone number.; Too short."},
+		},
+		{
+			"throttled with a time", 429, "text/html", `<html>`,
+			[]string{"Retry-After", "30"},
+			APIError{Class: ClassThrottled, Status: 429, Message: "too many requests", RetryAfter: 30 * time.Second},
+		},
+		{
+			"throttled by IPQS", 403, json, `{"success":false,"message":"Slow down."}`, nil,
+			APIError{Class: ClassThrottled, Status: 403, Message: "Slow down."},
+		},
+		{
+			"edge block", 403, "text/html; charset=UTF-8", "<!doctype html>", nil,
+			APIError{Class: ClassUnavailable, Status: 403, Message: "a web page instead of an answer, as a block at the edge or a proxy sends"},
+		},
+		{
+			"page that lies about its type", 200, json, "\n <html>", nil,
+			APIError{Class: ClassUnavailable, Status: 200, Message: "a web page instead of an answer, as a block at the edge or a proxy sends"},
+		},
+		{
+			"answer that lies about its type", 200, "text/html", `{"success":true,"fraud_score":5}`, nil,
+			APIError{Class: ClassUnavailable, Status: 200, Message: "a web page instead of an answer, as a block at the edge or a proxy sends"},
+		},
+		{
+			"XML", 200, "application/xml", `<result/>`, nil,
+			APIError{Class: ClassUnavailable, Status: 200, Message: "a web page instead of an answer, as a block at the edge or a proxy sends"},
+		},
+		{
+			"redirect", 301, "", "",
+			[]string{"Location", "https://www.example.com/api/json/ip?ip=192.0.2.1"},
+			APIError{Class: ClassUnavailable, Status: 301, Message: "redirected to https://www.example.com; the base URL should name the host that answers"},
+		},
+		{
+			"redirect to nowhere", 302, "", "", nil,
+			APIError{Class: ClassUnavailable, Status: 302, Message: "redirected"},
+		},
+		{
+			"in trouble", 503, "text/plain", "x", nil,
+			APIError{Class: ClassUnavailable, Status: 503, Message: "the server is in trouble"},
+		},
+		{
+			"empty", 200, json, "", nil,
+			APIError{Class: ClassMalformed, Status: 200, Message: "the answer is no JSON object with a success member"},
+		},
+		{
+			"half", 200, json, `{"success":true,"fraud_sc`, nil,
+			APIError{Class: ClassMalformed, Status: 200, Message: "the answer is no JSON object with a success member"},
+		},
+		{
+			"list", 200, json, `[]`, nil,
+			APIError{Class: ClassMalformed, Status: 200, Message: "the answer is no JSON object with a success member"},
+		},
+		{
+			"null", 200, json, `null`, nil,
+			APIError{Class: ClassMalformed, Status: 200, Message: "the answer is no JSON object with a success member"},
+		},
+		{
+			"no success", 200, json, `{"fraud_score":5}`, nil,
+			APIError{Class: ClassMalformed, Status: 200, Message: "the answer is no JSON object with a success member"},
+		},
+		{
+			"score out of range", 200, json, `{"success":true,"fraud_score":101}`, nil,
+			APIError{Class: ClassMalformed, Status: 200, Message: "fraud_score: found 101, want a number from 0 to 100"},
+		},
+		{
+			"too long", 200, json, `{"success":true,"x":"` + strings.Repeat("x", 1<<20) + `"}`, nil,
+			APIError{Class: ClassMalformed, Status: 200, Message: "the answer has more than 1048576 bytes"},
+		},
+		{
+			"unknown words", 200, json, `{"success":false,"message":"Computer\r\nsays no."}`, nil,
+			APIError{Class: ClassUnknown, Status: 200, Message: "Computer  says no."},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -391,6 +433,17 @@ func TestClient_Lookup_errorsHideSecrets(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A value too short to be searched for is not there, either: the URL is never quoted.
+func TestClient_Lookup_errorsHideURL(t *testing.T) {
+	t.Parallel()
+	closed := httptest.NewServer(http.NotFoundHandler())
+	closed.Close()
+	_, err := newClient(t, Options{BaseURL: closed.URL}).Lookup(t.Context(), Query{KindURL, "b.io"})
+	if !errors.Is(err, ErrUnavailable) || strings.Contains(err.Error(), "b.io") {
+		t.Errorf("Lookup() = %v, want %v without the value", err, ErrUnavailable)
 	}
 }
 

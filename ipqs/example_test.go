@@ -55,8 +55,7 @@ func ExampleNewBreaker() {
 
 	for range 3 {
 		_, err := breaker.Lookup(context.Background(), ipqs.Query{Kind: ipqs.KindIP, Value: "192.0.2.7"})
-		var e *ipqs.APIError
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*ipqs.APIError](err); ok {
 			fmt.Println(e.Class, e.RetryAfter.Round(time.Second))
 		}
 	}

@@ -22,6 +22,7 @@ var oddities = []string{
 }
 
 func fuzzKind(f *testing.F, kind Kind) {
+	f.Helper()
 	for _, body := range oddities {
 		f.Add([]byte(body))
 	}

@@ -12,13 +12,13 @@ import (
 
 // What stands in place of data that the plan does not include, and of lookups that are switched off.
 const (
-	premium    = "Premium required."
-	upgraded   = "Upgraded plan required."
-	mini       = "Enterprise Mini or higher required."
-	levelFour  = "Enterprise L4+ required."
-	plus       = "Enterprise Plus or higher required."
-	events     = "Enterprise plan required to view abuse events and active proxy networks"
-	switchedTo = "Disabled for performance. Contact support for further assistance."
+	premium     = "Premium required."
+	upgraded    = "Upgraded plan required."
+	mini        = "Enterprise Mini or higher required."
+	levelFour   = "Enterprise L4+ required."
+	plus        = "Enterprise Plus or higher required."
+	events      = "Enterprise plan required to view abuse events and active proxy networks"
+	switchedOff = "Disabled for performance. Contact support for further assistance."
 )
 
 // endpoints is who answers for which kind. The fields are the caller's to change.
@@ -48,14 +48,18 @@ var networks = []network{
 
 var hostname = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9_-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9_-]*[a-zA-Z0-9])?)+$`)
 
-// block returns which of the four /26 of 198.51.100.0/24, or of the /48 from 2001:db8:f0::/48 on, holds the address.
+// block returns which of the special ranges holds the address, or "".
 func block(addr netip.Addr) string {
-	names := []string{"vpn", "tor", "home proxy", "unknown"}
-	for i, name := range names {
-		v4 := netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(i * 64)}), 26)
-		v6 := netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 0, byte(0xf0 + i)}), 48)
-		if v4.Contains(addr.Unmap()) || v6.Contains(addr) {
-			return name
+	for name, prefixes := range map[string][]string{
+		"vpn":        {"198.51.100.0/26", "2001:db8:f0::/48"},
+		"tor":        {"198.51.100.64/26", "2001:db8:f1::/48"},
+		"home proxy": {"198.51.100.128/26", "2001:db8:f2::/48"},
+		"unknown":    {"198.51.100.192/26", "2001:db8:f3::/48"},
+	} {
+		for _, prefix := range prefixes {
+			if netip.MustParsePrefix(prefix).Contains(addr.Unmap()) {
+				return name
+			}
 		}
 	}
 	return ""
@@ -157,7 +161,7 @@ func emailAnswer(value string, free bool) map[string]any {
 		"deliverability": pick(d, "high", "medium", "low"), "spam_trap_score": level(score),
 		"first_name": pick(d, "Unknown", "CORPORATE", "Jane"), "suggested_domain": "N/A", "sanitized_email": value,
 		"domain_age": domainAge(d), "first_seen": age(1_483_250_461, "2017-01-01T01:01:01-05:00", "9 years ago"),
-		"domain_trust": trust(score), "domain_velocity": level(d.score()), "user_activity": switchedTo,
+		"domain_trust": trust(score), "domain_velocity": level(d.score()), "user_activity": switchedOff,
 		"associated_names": map[string]any{"status": "Associated names found.", "names": []string{"JANE SPECIMEN"}},
 		"associated_phone_numbers": map[string]any{
 			"status": "Associated phone numbers found.", "phone_numbers": []string{"12025550142"},
@@ -209,7 +213,7 @@ func phoneAnswer(value string, free bool) map[string]any {
 		"line_type": pick(d, "Wireless", "Landline", "VOIP"), "dialing_code": nil,
 		"country": "N/A", "region": "N/A", "city": "N/A", "zip_code": "N/A", "timezone": "N/A", "mcc": "310", "mnc": "004",
 		"sms_domain": "sms.example.net", "sms_email": digits + "@sms.example.net", "name": "JANE SPECIMEN, JOHN SPECIMEN",
-		"user_activity":              switchedTo,
+		"user_activity":              switchedOff,
 		"associated_email_addresses": map[string]any{"status": status, "emails": []string{}},
 		"number_recycling": map[string]any{
 			"message":           "Number recycling feature disabled. Please contact support to activate.",

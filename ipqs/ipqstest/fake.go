@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -15,7 +16,7 @@ import (
 // What IPQS says when it refuses, always with HTTP 200.
 const (
 	MessageInvalidKey = "Invalid or unauthorized key. Please check the API key and try again."
-	MessageNoCredits  = "You have insufficient credits to make this query. Please contact IPQualityScore support if this error persists."
+	MessageNoCredits  = "You have insufficient credits to make this query. Please contact IPQualityScore support if this error persists." //nolint:gosec // a sentence, no credential
 	MessageQuota      = "You have exceeded your request quota of 200 per day. Please upgrade to increase your request quota."
 	MessageInvalidIP  = "Invalid IPv4 address, IPv6 address or hostname. Please check the IP/Hostname and try again."
 	// MessageInvalidURL is not documented as a whole; only its first two words are known.
@@ -175,7 +176,7 @@ func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	q := ipqs.Query{Kind: kind, Value: r.FormValue(endpoint)}
 	mode, n := f.note(r, q)
-	roll := hash("fault", fmt.Sprint(f.options.Seed), string(kind), q.Value, fmt.Sprint(n))
+	roll := hash("fault", strconv.FormatUint(f.options.Seed, 10), string(kind), q.Value, strconv.Itoa(n))
 	if !wait(r, f.latency(roll)) {
 		return
 	}

@@ -35,9 +35,11 @@ const BaseURL = "http://ipqs.example/api/json"
 func (f *Fake) Client() *http.Client {
 	return &http.Client{Transport: roundTripper(func(r *http.Request) (resp *http.Response, err error) {
 		defer func() {
-			if p := recover(); p == http.ErrAbortHandler {
+			switch p := recover(); p {
+			case nil:
+			case http.ErrAbortHandler:
 				resp, err = nil, io.ErrUnexpectedEOF
-			} else if p != nil {
+			default:
 				panic(p)
 			}
 		}()
