@@ -1,0 +1,416 @@
+package opencti_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"opencti-ipqs-worker/internal/opencti"
+	"opencti-ipqs-worker/internal/opencti/openctitest"
+)
+
+const (
+	token       = "d434ce02-58b1-4a8d-8b0f-000000000000"
+	connectorID = "0d0c7a2c-2f9e-4f11-8c3e-1f1d7e6d4b10"
+)
+
+// releases are one or more of each kind that works have: before works could die, the untracked hole with each of its rules,
+// and after.
+var releases = []string{
+	"5.4.1", "5.12.33", "6.0.0", "6.4.0", "6.8.6", "6.8.7", "6.8.10", "6.9.28", "7.260318.0", "7.260423.0", "7.260428.0", "7.260507.0",
+	"7.260510.0", "7.260609.0", "7.260615.0", "7.260817.0",
+}
+
+// rig is a registered connector at a stand-in platform.
+type rig struct {
+	t        *testing.T
+	platform *openctitest.Platform
+	broker   *openctitest.Memory
+	client   *opencti.Client
+	works    *opencti.Works
+	userID   string
+	has      opencti.Capabilities
+	log      *bytes.Buffer
+}
+
+func newRig(t *testing.T, version string) *rig {
+	t.Helper()
+	broker := openctitest.MemoryBroker()
+	platform, err := openctitest.New(openctitest.Options{Version: version, Token: token, Broker: broker})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(platform)
+	t.Cleanup(func() {
+		server.Close()
+		_ = platform.Close()
+	})
+	r := &rig{t: t, platform: platform, broker: broker, log: &bytes.Buffer{}}
+	r.client, err = opencti.New(opencti.Options{
+		URL: server.URL, Token: token, HTTPClient: server.Client(), Logger: slog.New(slog.NewTextHandler(r.log, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	registration, err := r.client.Register(t.Context(), opencti.Connector{
+		ID: connectorID, Name: "IPQS", Scope: []string{"IPv4-Addr"}, Auto: true, AutoUpdate: true, PlaybookCompatible: true,
+	})
+	if err != nil {
+		t.Fatalf("Register() failed: %v", err)
+	}
+	r.userID, r.works = registration.ConnectorUserID, opencti.NewWorks(r.client)
+	if r.has, err = r.client.Capabilities(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// job has an observable enriched and returns the request as decoded.
+func (r *rig) job(value string) opencti.Request {
+	r.t.Helper()
+	id := r.platform.AddObservable(openctitest.Observable{Type: "IPv4-Addr", Value: value})
+	if _, err := r.platform.Enrich(r.t.Context(), id, openctitest.Manual); err != nil {
+		r.t.Fatal(err)
+	}
+	request, err := opencti.DecodeRequest(<-r.broker.Jobs())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return request
+}
+
+// push publishes objects from to before to of a work, which has to be empty where works are not tracked.
+func (r *rig) push(workID, value string, from, to int) {
+	r.t.Helper()
+	for i := from; i < to; i++ {
+		object := fmt.Sprintf(`{"type":"bundle","id":"bundle--0f7b1d4e-6f3c-4d55-9c8e-5b6a7c8d9e0f","spec_version":"2.1","x_opencti_seq":1,`+
+			`"objects":[{"type":"note","id":"note--%s-%d","spec_version":"2.1","content":"x"}]}`, value, i)
+		message, err := opencti.PushMessage(opencti.PushOptions{
+			ApplicantID: r.userID, WorkID: workID, Sequence: i + 1, Capabilities: r.has,
+		}, []byte(object))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if err := r.broker.Push(r.t.Context(), message); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+func (r *rig) must(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) announce(workID string, n int, again bool) opencti.WorkState {
+	r.t.Helper()
+	state, err := r.works.Announce(r.t.Context(), workID, n, again)
+	r.must(err)
+	if state.Tracked != r.has.Tracked {
+		r.t.Fatalf("Announce().Tracked = %t, want %t", state.Tracked, r.has.Tracked)
+	}
+	return state
+}
+
+// tracked is the work's id where messages have to carry it.
+func (r *rig) tracked(workID string) string {
+	if r.has.Tracked {
+		return workID
+	}
+	return ""
+}
+
+// wait waits for a condition, and shows the works when it does not come.
+func (r *rig) wait(what string, done func() bool) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+	defer cancel()
+	if err := r.platform.Wait(ctx, done); err != nil {
+		r.t.Fatalf("waiting until %s: %v; works: %+v", what, err, r.platform.Works())
+	}
+}
+
+// ended waits until the work is complete, without the clean-up's help, and n objects were imported.
+func (r *rig) ended(workID string, n int) openctitest.Work {
+	r.t.Helper()
+	r.wait("the work is complete", func() bool {
+		w, _ := r.platform.Work(workID)
+		return w.Status == "complete" && len(r.platform.Imported()) == n
+	})
+	w, _ := r.platform.Work(workID)
+	if w.Forced || w.Dropped > 0 {
+		r.t.Errorf("work %+v was forced or lost objects, want neither", w)
+	}
+	if complaints := r.platform.Complaints(); len(complaints) > 0 {
+		r.t.Errorf("the platform complains: %q", complaints)
+	}
+	return w
+}
+
+// TestWorks runs every way a job can go against every kind of release. Each ends with a complete work, nothing dropped.
+func TestWorks(t *testing.T) {
+	t.Parallel()
+	const n = 3
+	tests := []struct {
+		name string
+		run  func(r *rig, ctx context.Context, id string)
+		// objects is how many were published in all; failed says whether the work is in error.
+		objects int
+		failed  bool
+	}{
+		{"published", func(r *rig, ctx context.Context, id string) {
+			r.announce(id, n, false)
+			r.push(r.tracked(id), "a", 0, n)
+			r.must(r.works.Processed(ctx, id, "done"))
+		}, n, false},
+		{"imported before it is processed", func(r *rig, ctx context.Context, id string) {
+			r.announce(id, n, false)
+			r.push(r.tracked(id), "a", 0, n)
+			r.wait("all is imported", func() bool { return len(r.platform.Imported()) == n })
+			r.must(r.works.Processed(ctx, id, "done"))
+		}, n, false},
+		{"nothing to publish", func(r *rig, ctx context.Context, id string) {
+			r.must(r.works.Processed(ctx, id, "no information found"))
+		}, 0, false},
+		{"failed before anything was announced", func(r *rig, ctx context.Context, id string) {
+			r.must(r.works.Failed(ctx, id, "IPQS knows no such address"))
+		}, 0, true},
+		{"failed after it was announced", func(r *rig, ctx context.Context, id string) {
+			r.announce(id, n, false)
+			r.must(r.works.Failed(ctx, id, "the broker is away"))
+		}, 0, true},
+		{"failed half-way through publishing", func(r *rig, ctx context.Context, id string) {
+			r.announce(id, n, false)
+			r.push(r.tracked(id), "a", 0, 1)
+			r.must(r.works.Failed(ctx, id, "the broker is away"))
+		}, 1, true},
+		{"redelivered after it was announced", func(r *rig, ctx context.Context, id string) {
+			r.announce(id, n, false)
+			r.announce(id, n, true)
+			r.push(r.tracked(id), "a", 0, n)
+			r.must(r.works.Processed(ctx, id, "done"))
+		}, n, false},
+		{"redelivered half-way through publishing", func(r *rig, ctx context.Context, id string) {
+			r.announce(id, n, false)
+			r.push(r.tracked(id), "a", 0, 2)
+			r.must(r.works.Received(ctx, id, "received"))
+			r.announce(id, n, true)
+			r.push(r.tracked(id), "a", 0, n)
+			r.must(r.works.Processed(ctx, id, "done"))
+		}, n, false},
+		{"redelivered before anything was announced", func(r *rig, ctx context.Context, id string) {
+			r.announce(id, n, true)
+			r.push(r.tracked(id), "a", 0, n)
+			r.must(r.works.Processed(ctx, id, "done"))
+		}, n, false},
+		{"replayed after it failed", func(r *rig, ctx context.Context, id string) {
+			r.must(r.works.Failed(ctx, id, "IPQS is away"))
+			if state := r.announce(id, n, true); state.Ended {
+				r.t.Error("Announce() of a work that failed is Ended, want it done again")
+			}
+			r.push(r.tracked(id), "a", 0, n)
+			r.must(r.works.Processed(ctx, id, "done"))
+		}, n, true},
+	}
+	for _, version := range releases {
+		for _, tt := range tests {
+			t.Run(version+"/"+tt.name, func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, version)
+				id := r.job("198.51.100.7").WorkID
+				r.must(r.works.Received(t.Context(), id, "received"))
+				tt.run(r, t.Context(), id)
+				w := r.ended(id, tt.objects)
+				if got := len(w.Errors) > 0; got != tt.failed {
+					t.Errorf("errors = %v, want some: %t", w.Errors, tt.failed)
+				}
+				wantTimes := 1
+				if strings.HasPrefix(tt.name, "replayed") {
+					wantTimes = 2
+				}
+				if w.ProcessedTimes != wantTimes {
+					t.Errorf("toProcessed was said %d times, want %d", w.ProcessedTimes, wantTimes)
+				}
+				if !r.has.Tracked && !r.has.CloseByReport && w.Expected != 0 {
+					t.Errorf("%d expectations on an untracked release, want none", w.Expected)
+				}
+			})
+		}
+	}
+}
+
+// TestRedeliveredAfterItEnded: the job was published and its work ended, and then it comes again, received once more.
+func TestRedeliveredAfterItEnded(t *testing.T) {
+	t.Parallel()
+	for _, version := range releases {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			const n = 3
+			r := newRig(t, version)
+			id := r.job("198.51.100.7").WorkID
+			r.must(r.works.Received(t.Context(), id, "received"))
+			r.announce(id, n, false)
+			r.push(r.tracked(id), "a", 0, n)
+			r.must(r.works.Processed(t.Context(), id, "done"))
+			r.ended(id, n)
+
+			r.must(r.works.Received(t.Context(), id, "received"))
+			state := r.announce(id, n, true)
+			if state.Ended != r.has.Tracked {
+				t.Fatalf("Announce() of an ended work = %+v, want Ended %t", state, r.has.Tracked)
+			}
+			if !state.Ended { // where nothing is read, the job is simply done again
+				r.push("", "a", 0, n)
+				r.must(r.works.Processed(t.Context(), id, "done"))
+			}
+			r.ended(id, n)
+		})
+	}
+}
+
+// TestAnnounceAnswerLost: the platform counted and its answer never came; the next attempt must not count again.
+func TestAnnounceAnswerLost(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"5.12.33", "6.8.6", "7.260817.0"} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, version)
+			id := r.job("198.51.100.7").WorkID
+			r.platform.LoseNext("WorkExpect", 1)
+			if _, err := r.works.Announce(t.Context(), id, 3, false); !errors.Is(err, opencti.ErrUnavailable) {
+				t.Fatalf("Announce() error = %v, want ErrUnavailable", err)
+			}
+			r.announce(id, 3, true)
+			if w, _ := r.platform.Work(id); w.Expected != 3 {
+				t.Errorf("%d expectations, want 3", w.Expected)
+			}
+		})
+	}
+}
+
+// TestOutOfOrderWorks: on releases where a younger work's end kills an older one, the older one's objects still arrive:
+// they do not name it. See openctitest's TestDeadWorkLosesObjects for what happens when they do.
+func TestOutOfOrderWorks(t *testing.T) {
+	t.Parallel()
+	for _, version := range releases {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, version)
+			older, younger := r.job("198.51.100.1").WorkID, r.job("198.51.100.2").WorkID
+			for _, id := range []string{older, younger} {
+				r.must(r.works.Received(t.Context(), id, "received"))
+			}
+			// The older job waits for a retry. The younger one goes all the way, and the clean-up closes the older work.
+			r.announce(younger, 1, false)
+			r.push(r.tracked(younger), "younger", 0, 1)
+			r.must(r.works.Processed(t.Context(), younger, "done"))
+			r.ended(younger, 1)
+			r.platform.Tick()
+
+			r.announce(older, 2, false)
+			r.push(r.tracked(older), "older", 0, 2)
+			r.must(r.works.Processed(t.Context(), older, "done"))
+			r.wait("all is imported", func() bool { return len(r.platform.Imported()) == 3 })
+			for _, w := range r.platform.Works() {
+				if w.Dropped > 0 || w.ProcessedTimes != 1 {
+					t.Errorf("work %+v lost objects or its end, want neither", w)
+				}
+			}
+		})
+	}
+}
+
+// TestNoWork: a playbook's job has none, and nobody is told anything.
+func TestNoWork(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "7.260817.0")
+	before := fmt.Sprint(r.platform.Requests())
+	r.must(r.works.Received(t.Context(), "", "m"))
+	r.must(r.works.Processed(t.Context(), "", "m"))
+	r.must(r.works.Failed(t.Context(), "", "m"))
+	state, err := r.works.Announce(t.Context(), "", 3, true)
+	if err != nil || state != (opencti.WorkState{}) {
+		t.Errorf("Announce() without a work = %+v, %v, want nothing", state, err)
+	}
+	if after := fmt.Sprint(r.platform.Requests()); after != before {
+		t.Errorf("requests = %s, want %s", after, before)
+	}
+}
+
+// TestDeletedWork: somebody deleted the work while its job was on its way.
+func TestDeletedWork(t *testing.T) {
+	t.Parallel()
+	for _, version := range releases {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, version)
+			id := r.job("198.51.100.7").WorkID
+			r.platform.DeleteWork(id)
+			r.must(r.works.Received(t.Context(), id, "received"))
+			for _, again := range []bool{false, true} {
+				state, err := r.works.Announce(t.Context(), id, 2, again)
+				if err != nil || state != (opencti.WorkState{}) {
+					t.Errorf("Announce(again %t) of a deleted work = %+v, %v, want it untracked", again, state, err)
+				}
+			}
+			r.must(r.works.Processed(t.Context(), id, "done"))
+			r.must(r.works.Failed(t.Context(), id, "failed"))
+		})
+	}
+}
+
+// TestWorksMayNotBeRead: the connector's user lacks the right to read works.
+func TestWorksMayNotBeRead(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "7.260817.0")
+	id := r.job("198.51.100.7").WorkID
+	r.platform.FailNext("Work", 1, "FORBIDDEN_ACCESS")
+	r.announce(id, 2, true)
+	if w, _ := r.platform.Work(id); w.Expected != 0 {
+		t.Errorf("%d expectations, want none: too few closes early, too many never", w.Expected)
+	}
+	if !strings.Contains(r.log.String(), "may not read works") {
+		t.Errorf("log = %q, want it to say so", r.log)
+	}
+	r.platform.FailNext("Work", 1, "FORBIDDEN_ACCESS")
+	r.must(r.works.Failed(t.Context(), id, "failed"))
+	r.ended(id, 0)
+}
+
+// TestWorkErrors: what goes wrong while telling comes back as what it is.
+func TestWorkErrors(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		code string
+		want error
+	}{
+		{"AUTH_REQUIRED", opencti.ErrAuth},
+		{"FORBIDDEN_ACCESS", opencti.ErrForbidden},
+		{"LOCK_ERROR", opencti.ErrLock},
+		{"DATABASE_ERROR", opencti.ErrUnavailable},
+	}
+	r := newRig(t, "7.260817.0")
+	id := r.job("198.51.100.7").WorkID
+	for _, tt := range tests {
+		r.platform.FailNext("WorkProcessed", 1, tt.code)
+		if err := r.works.Processed(t.Context(), id, "done"); !errors.Is(err, tt.want) {
+			t.Errorf("Processed() error = %v, want %v", err, tt.want)
+		}
+	}
+	r.platform.SetDown(true)
+	for name, err := range map[string]error{
+		"Received": r.works.Received(t.Context(), id, "m"), "Processed": r.works.Processed(t.Context(), id, "m"), "Failed": r.works.Failed(t.Context(), id, "m"),
+	} {
+		if !errors.Is(err, opencti.ErrUnavailable) {
+			t.Errorf("%s() error = %v, want ErrUnavailable", name, err)
+		}
+	}
+}
