@@ -1,0 +1,70 @@
+# Needs Go, make and git. `make help` lists what can be made.
+
+BINARY    := bin/ipqs-worker
+VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME  ?= 10s
+BENCHTIME ?= 1s
+PKG       ?= ./...
+
+# The linters are a module of their own, so that what they need stays out of the worker's.
+LINT := go tool -modfile=.ci/tools.mod golangci-lint
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## Run the whole pipeline with stand-ins for OpenCTI and IPQS: no account, broker or network
+	$(BINARY) demo
+
+.PHONY: build
+build: ## Build bin/ipqs-worker
+	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BINARY) ./cmd/ipqs-worker
+
+# withnode provides a RabbitMQ: the one that TEST_AMQP_URL names, else a private node, installing the server if it may.
+.PHONY: test
+test: ## Run all tests, against a RabbitMQ that is started for them (PKG=./path/... for some)
+	race=$$(.ci/race) && \
+	go run ./internal/rabbitnode/withnode -- go test $$race -shuffle=on -timeout=20m $(PKG)
+
+.PHONY: test-unit
+test-unit: ## Run the tests that need nothing but Go
+	race=$$(.ci/race) && CI= TEST_AMQP_URL= go test $$race -short -shuffle=on $(PKG)
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (10s)
+	.ci/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## Run the benchmarks, each for BENCHTIME (1s)
+	go test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) $(PKG)
+
+.PHONY: lint
+lint: ## Run the linters and see that everything is formatted (builds them first, which takes minutes once)
+	$(LINT) run --allow-parallel-runners
+
+.PHONY: vet
+vet: ## Run go vet
+	go vet ./...
+
+.PHONY: fmt
+fmt: ## Format the code
+	$(LINT) fmt
+
+.PHONY: generate
+generate: ## Rewrite generated files: config.yml.sample
+	go generate ./...
+
+.PHONY: tidy-check
+tidy-check: ## See that go.mod and go.sum list what is used, and nothing else
+	go mod tidy -diff
+
+.PHONY: check
+check: ## Do all that continuous integration does
+	.ci/run
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin
