@@ -58,7 +58,7 @@ func TestSchedulesStayWellBelowTheBrokersPatience(t *testing.T) {
 	t.Parallel()
 	const consumerTimeout = 30 * time.Minute // RabbitMQ's default
 	for _, hop := range Definition(World{}) {
-		longest := time.Duration(hop.Retry.Attempts) * (hop.Stage.Timeout + longestWait)
+		longest := time.Duration(hop.Retry.Attempts)*(hop.Stage.Timeout+hop.Retry.Most) + patience + longestWait
 		if longest > consumerTimeout*2/3 {
 			t.Errorf("hop %s may hold a job for %v, want less than two thirds of %v", hop.Name(), longest, consumerTimeout)
 		}

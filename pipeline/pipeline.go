@@ -37,6 +37,9 @@ type Options struct {
 	Root func(ctx context.Context, jobID string) context.Context
 	// Observe is called after every trip, from many goroutines; it must not block. Nil observes nothing.
 	Observe func(Outcome)
+	// Attended says that somebody waits for the jobs and can act: a fault of the whole account (key, credits, quota) then
+	// ends a job at once instead of being tried again.
+	Attended bool
 	// Version of the worker, for dead letters.
 	Version string
 	// Drain bounds how long Run waits for jobs in hand once its context has ended.

@@ -192,7 +192,9 @@ func TestWhatCannotBeDoneIsDeadLettered(t *testing.T) {
 	}{
 		{"permanent: at once", &stages.Fault{Class: stages.Permanent, Reason: stages.ReasonInvalidValue, Err: errors.New("no such address")}, 1, stages.ReasonInvalidValue},
 		{"transient: after its attempts", errors.New("hiccup"), 4, stages.ReasonOther},
-		{"throttled: too", &stages.Fault{Class: stages.Throttled, Reason: stages.ReasonRateLimited, Err: errors.New("slow down")}, 4, stages.ReasonRateLimited},
+		{"throttled: after five minutes more", &stages.Fault{
+			Class: stages.Throttled, Reason: stages.ReasonRateLimited, Err: errors.New("slow down"), After: 5 * time.Minute,
+		}, 0, stages.ReasonRateLimited},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -204,6 +206,11 @@ func TestWhatCannotBeDoneIsDeadLettered(t *testing.T) {
 				}), step("c", 1, pass))
 				l.send("work_1")
 				o := l.end()
+				if tt.attempts == 0 { // as many as fit, each a minute and up to a quarter after the one before
+					if tt.attempts = o.Attempts; o.Attempts < 4+4 || o.Attempts > 4+5 {
+						t.Errorf("%d attempts, want those of the schedule and four or five for being told to wait", o.Attempts)
+					}
+				}
 				if o.End != pipeline.DeadLettered || o.Hop != "b" || o.Attempts != tt.attempts || o.Fault.Reason != tt.reason {
 					t.Errorf("end = %+v, want dead-lettered at b after %d attempts for %s", o, tt.attempts, tt.reason)
 				}
@@ -237,6 +244,36 @@ func TestWhatCannotBeDoneIsDeadLettered(t *testing.T) {
 					t.Errorf("told (-want +got):\n%s", diff)
 				}
 			})
+		})
+	}
+}
+
+func TestAnAccountWideFaultIsTriedAgainUnlessSomebodyWaits(t *testing.T) {
+	t.Parallel()
+	for _, attended := range []bool{false, true} {
+		bubble(t, func(t *testing.T) {
+			hops := []pipeline.Hop{step("a", 3, func(_ context.Context, job stages.Job) (stages.Job, error) {
+				return job, &stages.Fault{Class: stages.AccountWide, Reason: stages.ReasonAuth, Err: errors.New("key refused")}
+			})}
+			transport := memory.New(memory.Options{Topics: pipeline.Topics(hops)})
+			ctx, cancel := context.WithCancel(context.Background())
+			want := map[bool]int{false: 3, true: 1}[attended]
+			p, err := pipeline.New(pipeline.Options{Hops: hops, Transport: transport, Ends: &told{}, Attended: attended,
+				Observe: func(o pipeline.Outcome) {
+					if o.End != pipeline.DeadLettered || o.Attempts != want {
+						t.Errorf("attended %v: end = %+v, want dead-lettered after %d attempts", attended, o, want)
+					}
+					cancel()
+				}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := transport.Publish("a", message.NewMessage("m", []byte(`{"event":{"entity_id":"x"}}`))); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(p.Run(ctx), transport.Close()); err != nil {
+				t.Error(err)
+			}
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -27,20 +28,33 @@ func (p *Pipeline) retried(hop Hop) message.HandlerMiddleware {
 	}
 }
 
-// again calls do until it succeeds, fails for good, or the schedule is through.
+// Bounds on how long a job is in hand, which together stay below RabbitMQ's consumer_timeout (30 minutes by default).
+const (
+	// longestWait bounds what another side may ask for before one attempt.
+	longestWait = time.Minute
+	// patience is how long a job may be told to come back later, in all, before that counts as failing.
+	patience = 5 * time.Minute
+)
+
+// again calls do until it succeeds, fails for good, or the schedule is through. Being told to come back later is no
+// attempt of the schedule's, as long as patience lasts: the job has done nothing wrong.
 func (p *Pipeline) again(ctx context.Context, schedule Schedule, do func() error) error {
 	waits := schedule.waits()
+	var told time.Duration // waited because we were told to
 	for {
 		err := do()
 		fault := stages.AsFault(err)
-		if fault == nil || !passing(fault.Class) {
+		if fault == nil || !p.passing(fault.Class) {
 			return err
 		}
-		wait := waits.NextBackOff()
-		if wait == backoff.Stop {
+		var wait time.Duration
+		if fault.Class == stages.Throttled && told < patience {
+			wait = jittered(min(max(fault.After, time.Second), longestWait))
+			told += wait
+		} else if wait = waits.NextBackOff(); wait == backoff.Stop {
 			return err
 		}
-		timer := time.NewTimer(max(wait, min(fault.After, longestWait)))
+		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-p.stopping:
@@ -53,9 +67,8 @@ func (p *Pipeline) again(ctx context.Context, schedule Schedule, do func() error
 	}
 }
 
-// longestWait bounds what another side may ask for while a job is in hand, well below RabbitMQ's consumer_timeout (30
-// minutes by default) even when every attempt is told to wait.
-const longestWait = time.Minute
+// jittered adds up to a quarter, so that those who were told the same time don't all come back at once.
+func jittered(wait time.Duration) time.Duration { return wait + rand.N(wait/4+1) }
 
 func (s Schedule) waits() backoff.BackOff {
 	if s.Attempts < 2 {
@@ -67,8 +80,15 @@ func (s Schedule) waits() backoff.BackOff {
 }
 
 // passing reports whether a fault of this class may be gone at the next attempt.
-func passing(class stages.Class) bool {
-	return class == stages.Transient || class == stages.Throttled || class == stages.AccountWide
+func (p *Pipeline) passing(class stages.Class) bool {
+	switch class {
+	case stages.Transient, stages.Throttled:
+		return true
+	case stages.AccountWide:
+		return !p.Attended
+	default:
+		return false
+	}
 }
 
 // recovered turns the panic that Watermill's Recoverer caught into a fault. Its stack goes to the log only: not into

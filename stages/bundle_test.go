@@ -154,6 +154,7 @@ func TestEscape(t *testing.T) {
 		{"<script>", `\<script\>`},
 		{"[x](http://e.example)", `\[x\](http\://e.example)`},
 		{"www.e.example", `www\.e.example`},
+		{"gpj\u202e.exe", "gpj.exe"},
 		{"line\r\nbreak\u2028", "line  break "},
 		{"`code` *b* _i_ \\", "\\`code\\` \\*b\\* \\_i\\_ \\\\"},
 	}

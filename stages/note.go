@@ -290,6 +290,8 @@ func escape(text string) string {
 		case unicode.IsControl(r) || r == '\u2028' || r == '\u2029':
 			b.WriteByte(' ')
 			continue
+		case unicode.Is(unicode.Bidi_Control, r):
+			continue // would show the rest of the line in another order than it has
 		case strings.ContainsRune(markup, r):
 			b.WriteByte('\\')
 		}
