@@ -223,7 +223,7 @@ func readSmallFile(path string) (string, error) {
 	if !info.Mode().IsRegular() || info.Size() > maxPEM {
 		return "", fmt.Errorf("it is no regular file of at most %d bytes", maxPEM)
 	}
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	f, err := os.Open(path)
 	if err != nil {
 		return "", withoutPath(err)
 	}

@@ -41,8 +41,8 @@ func (g jobIDs) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
 		id = TraceID(key)
 	}
 	for !id.IsValid() {
-		binary.BigEndian.PutUint64(id[:8], rand.Uint64()) //nolint:gosec // an identifier, not a secret
-		binary.BigEndian.PutUint64(id[8:], rand.Uint64()) //nolint:gosec // an identifier, not a secret
+		binary.BigEndian.PutUint64(id[:8], rand.Uint64())
+		binary.BigEndian.PutUint64(id[8:], rand.Uint64())
 	}
 	return id, g.NewSpanID(ctx, id)
 }
@@ -51,7 +51,7 @@ func (g jobIDs) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
 func (jobIDs) NewSpanID(context.Context, trace.TraceID) trace.SpanID {
 	var id trace.SpanID
 	for !id.IsValid() {
-		binary.BigEndian.PutUint64(id[:], rand.Uint64()) //nolint:gosec // an identifier, not a secret
+		binary.BigEndian.PutUint64(id[:], rand.Uint64())
 	}
 	return id
 }
