@@ -167,7 +167,7 @@ func (b *builder) address(url *ipqs.URL) error {
 }
 
 func (b *builder) note() {
-	content := noteText(b.job.Verdict, b.job.Risk.Report)
+	content := noteText(b.job.Entity, b.job.Verdict, b.job.Risk.Report)
 	n := stix.NewNote(content, b.job.Entity.CreatedAt, b.at, b.job.Entity.StandardID)
 	n.Abstract = "IPQS risk report"
 	n.CreatedByRef, n.Confidence, n.Sharing = b.author.ID, b.options.Confidence, b.sharing

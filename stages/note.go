@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode"
 
+	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/ipqs"
 )
 
@@ -19,13 +20,17 @@ type row struct{ name, value string }
 
 // noteText writes what IPQS said as Markdown: a headline, the factors, then a table a theme. It says nothing that changes
 // from one lookup to the next for the same verdict (request ids, relative times), so the same verdict is the same note.
-func noteText(v *Verdict, report *ipqs.Report) string {
+//
+// It names the observable, because a note's id follows from its text and its time: two observables that were made in the
+// same instant and of which IPQS says the same would share one note.
+func noteText(e *opencti.Entity, v *Verdict, report *ipqs.Report) string {
 	var b strings.Builder
 	if v.Score == nil {
 		b.WriteString("**IPQS knows no score**\n")
 	} else {
 		fmt.Fprintf(&b, "**IPQS: %s risk, score %d of 100** (%s)\n", v.Level, *v.Score, BandOf(*v.Score).Means)
 	}
+	fmt.Fprintf(&b, "\n%s: %s\n", e.Type, named(e))
 	if len(v.Factors) > 0 {
 		fmt.Fprintf(&b, "\nSignals: %s\n", strings.Join(v.Factors, ", "))
 	}
@@ -45,6 +50,16 @@ func noteText(v *Verdict, report *ipqs.Report) string {
 		}
 	}
 	return b.String()
+}
+
+// named is the observable's value, or as much of it as is good to read and the id that tells it from others.
+func named(e *opencti.Entity) string {
+	const most = 200
+	value := []rune(e.Value)
+	if len(value) <= most {
+		return escape(e.Value)
+	}
+	return escape(string(value[:most])) + "… (" + e.StandardID + ")"
 }
 
 // themes picks what a note shows. What is unknown has no text and so no row, except the facts that the verdict on this
