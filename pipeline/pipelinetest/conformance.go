@@ -312,4 +312,3 @@ func testStorm(t *testing.T, s Subject) {
 	cancel()
 	consumer.Wait()
 }
-

@@ -1,0 +1,133 @@
+package rabbitmq
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"time"
+
+	wamqp "github.com/ThreeDotsLabs/watermill-amqp/v2/pkg/amqp"
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"opencti-ipqs-worker/pipeline"
+)
+
+// Queue types of [Options].
+const (
+	Classic = "classic"
+	Quorum  = "quorum"
+)
+
+// Options says where the broker is and how the transport uses it. Connection.AmqpURI and Prefix are required; zero values
+// of the others mean their defaults.
+type Options struct {
+	// Connection is the address, TLS and reconnection, in watermill-amqp's terms. Heartbeats are ten seconds apart unless it
+	// says otherwise, and attempts to reconnect at most ten seconds.
+	Connection wamqp.ConnectionConfig
+	// Prefix begins the names of our queues: topic "lookup" has queue "<Prefix>.lookup".
+	Prefix string
+	// Foreign names the queues that somebody else makes, by topic. They are consumed and published to, never declared.
+	Foreign map[string]string
+	// Topics are known from the start: they can be published to and subscribed to, and Declare without topics makes them.
+	Topics []pipeline.Topic
+	// QueueType is the x-queue-type of our queues, Classic (the default) or Quorum.
+	QueueType string
+	// Arguments returns further arguments for a topic's queue (x-message-ttl, x-dead-letter-exchange, x-delivery-limit ...).
+	// It may be nil. RabbitMQ refuses to declare a queue again with other ones.
+	Arguments func(topic string) amqp.Table
+	// Marshaler turns messages into publications and deliveries into messages; nil means Marshaler{}.
+	Marshaler wamqp.Marshaler
+	// DrainTimeout is how long messages in hand may still be settled when a subscription ends, and how long Close waits for
+	// publications under way. Default 25 s.
+	DrainTimeout time.Duration
+	// ConfirmTimeout is how long Publish and Push wait for the broker. Default 30 s.
+	ConfirmTimeout time.Duration
+	// ConnectWait is how long after the loss of the connection a publication waits for the next one, before it fails with
+	// ErrNotConnected. Default 5 s.
+	ConnectWait time.Duration
+	// NackPause is the pause before a nacked message goes back to its queue. A message that was redelivered before waits ten
+	// times as long. Default 100 ms.
+	NackPause time.Duration
+	// Logger gets changes of state: connected, lost, blocked, a queue that is missing. Default: nothing is logged.
+	Logger *slog.Logger
+}
+
+// withDefaults returns the options with every field set.
+func (o Options) withDefaults() Options {
+	if o.QueueType == "" {
+		o.QueueType = Classic
+	}
+	if o.Marshaler == nil {
+		o.Marshaler = Marshaler{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	for _, d := range []struct {
+		value     *time.Duration
+		otherwise time.Duration
+	}{
+		{&o.DrainTimeout, 25 * time.Second},
+		{&o.ConfirmTimeout, 30 * time.Second},
+		{&o.ConnectWait, 5 * time.Second},
+		{&o.NackPause, 100 * time.Millisecond},
+	} {
+		if *d.value <= 0 {
+			*d.value = d.otherwise
+		}
+	}
+	return o
+}
+
+// validate reports all that is wrong. The text names fields and what was found, but never the address: it has a password.
+func (o Options) validate() error {
+	var errs []error
+	if o.Prefix == "" {
+		errs = append(errs, errors.New("Prefix: empty, want the beginning of our queues' names"))
+	}
+	if o.QueueType != Classic && o.QueueType != Quorum {
+		errs = append(errs, fmt.Errorf("QueueType: %q, want %q or %q", o.QueueType, Classic, Quorum))
+	}
+	if c := o.Connection; c.AmqpConfig != nil && c.AmqpConfig.TLSClientConfig != nil && c.TLSConfig != nil {
+		errs = append(errs, errors.New("Connection: both TLSConfig and AmqpConfig.TLSClientConfig are set, want one"))
+	}
+	for _, topic := range o.Topics {
+		errs = append(errs, o.validateTopic(topic))
+	}
+	return errors.Join(errs...)
+}
+
+func (o Options) validateTopic(topic pipeline.Topic) error {
+	_, foreign := o.Foreign[topic.Name]
+	switch name := o.queueName(topic.Name); {
+	case topic.Name == "":
+		return errors.New("topic name: empty")
+	case topic.Foreign && !foreign:
+		return fmt.Errorf("topic %s: marked as foreign, but Options.Foreign names no queue for it", topic.Name)
+	case len(name) > 255: // AMQP's short string.
+		return fmt.Errorf("topic %s: its queue's name %q has %d bytes, at most 255 are possible", topic.Name, name, len(name))
+	case topic.Prefetch < 0 || topic.Prefetch > 65535: // A 16 bit number in basic.qos.
+		return fmt.Errorf("topic %s: prefetch %d, want 0 to 65535", topic.Name, topic.Prefetch)
+	}
+	return nil
+}
+
+// queueName is the queue of a topic. It is one of watermill-amqp's QueueNameGenerators.
+func (o Options) queueName(topic string) string {
+	if queue, ok := o.Foreign[topic]; ok {
+		return queue
+	}
+	return o.Prefix + "." + topic
+}
+
+var _ wamqp.QueueNameGenerator = Options{}.queueName
+
+// arguments are those with which a topic's queue is declared.
+func (o Options) arguments(topic string) amqp.Table {
+	table := amqp.Table{amqp.QueueTypeArg: o.QueueType}
+	if o.Arguments != nil {
+		maps.Copy(table, o.Arguments(topic))
+	}
+	return table
+}

@@ -1,0 +1,281 @@
+package rabbitmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"opencti-ipqs-worker/pipeline"
+)
+
+// errCancelled says that the broker ended the subscription, as it does when the queue is deleted or moves.
+var errCancelled = errors.New("the broker cancelled the consumer")
+
+// subscription consumes one queue, on one channel after the other, and has one goroutine for each message that may be in
+// hand: these outlive a channel, so that no more than prefetch are in hand after a reconnection either.
+type subscription struct {
+	transport *Transport
+	topic     pipeline.Topic
+	queue     string
+	// base is the context of Subscribe without its end: the messages' contexts come from it.
+	base context.Context
+	// stop is done when nothing more is to be handed out.
+	stop context.Context
+	out  chan *message.Message
+	work chan delivery
+	over chan struct{} // closed when the drain time is over
+
+	mu  sync.Mutex
+	err error // why nothing is consumed
+}
+
+// delivery is a message of the broker and the channel it came on.
+type delivery struct {
+	amqp.Delivery
+	acks *acks
+	// ended is closed with the channel.
+	ended <-chan struct{}
+}
+
+func newSubscription(ctx, stop context.Context, t *Transport, topic pipeline.Topic) *subscription {
+	return &subscription{
+		transport: t,
+		topic:     topic,
+		queue:     t.options.queueName(topic.Name),
+		base:      context.WithoutCancel(ctx),
+		stop:      stop,
+		out:       make(chan *message.Message),
+		work:      make(chan delivery),
+		over:      make(chan struct{}),
+		err:       errors.New("not consuming yet"),
+	}
+}
+
+// run consumes until stop, drains, and closes out.
+func (s *subscription) run() {
+	var hands sync.WaitGroup
+	for range s.topic.Prefetch {
+		hands.Go(func() {
+			for d := range s.work {
+				s.handOut(d)
+			}
+		})
+	}
+	drained := make(chan struct{})
+	go func() {
+		<-s.stop.Done()
+		timer := time.NewTimer(s.transport.options.DrainTimeout)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			close(s.over)
+		case <-drained:
+		}
+	}()
+
+	pauses := newBackOff(nil)
+	for s.stop.Err() == nil {
+		consumed, err := s.consume()
+		if s.stop.Err() != nil {
+			break
+		}
+		if consumed {
+			pauses.Reset()
+		}
+		s.failed(err)
+		pause(s.stop, pauses.NextBackOff())
+	}
+	close(s.work)
+	hands.Wait()
+	close(drained)
+	close(s.out)
+}
+
+// consume opens a channel and hands out what comes on it until the channel ends or stop. It says whether the queue could be
+// consumed.
+func (s *subscription) consume() (consumed bool, err error) {
+	conn, err := s.transport.consuming.connection(s.stop)
+	if err != nil {
+		return false, err
+	}
+	ch, err := conn.Channel()
+	if err != nil {
+		return false, fmt.Errorf("opening a channel: %w", err)
+	}
+	closes := ch.NotifyClose(make(chan *amqp.Error, 1))
+	cancels := ch.NotifyCancel(make(chan string, 1))
+	defer s.transport.closeChannel(ch)
+	if err := s.transport.restore(ch, s.topic.Name); err != nil {
+		return false, err
+	}
+	if err := ch.Qos(s.topic.Prefetch, 0, false); err != nil {
+		return false, fmt.Errorf("setting the prefetch: %w", err)
+	}
+	const tag = "consumer" // Unique on its channel, which is all that is needed.
+	deliveries, err := ch.Consume(s.queue, tag, false, false, false, false, nil)
+	if err != nil {
+		return false, fmt.Errorf("consuming: %w", err)
+	}
+	s.failed(nil)
+
+	acks := newAcks(ch, s.topic.Prefetch)
+	defer acks.stop()
+	ended := make(chan struct{})
+	defer close(ended)
+	for {
+		select {
+		case d, ok := <-deliveries:
+			if !ok { // Not a message: the channel ended, or the broker cancelled. See closes and cancels.
+				return true, s.reason(closes)
+			}
+			acks.deliver()
+			select {
+			case s.work <- delivery{Delivery: d, acks: acks, ended: ended}:
+			case err := <-closes:
+				return true, closed(err)
+			case <-s.stop.Done():
+				acks.requeue(d.DeliveryTag)
+			}
+		case err := <-closes:
+			return true, closed(err)
+		case <-cancels:
+			return true, errCancelled
+		case <-s.stop.Done():
+			s.drain(ch, tag, deliveries, acks, closes)
+			return true, nil
+		}
+	}
+}
+
+// drain stops the deliveries, gives back what was not handed out, and waits for the rest.
+func (s *subscription) drain(
+	ch *amqp.Channel, tag string, deliveries <-chan amqp.Delivery, acks *acks, closes <-chan *amqp.Error,
+) {
+	go func() { _ = ch.Cancel(tag, false) }() // It ends with the channel at the latest, and closes deliveries.
+	for deliveries != nil {
+		select {
+		case d, ok := <-deliveries:
+			if !ok {
+				deliveries = nil
+				continue
+			}
+			acks.deliver()
+			acks.requeue(d.DeliveryTag)
+		case <-s.over:
+			return
+		}
+	}
+	select {
+	case <-acks.drain():
+	case <-closes:
+	case <-s.over:
+	}
+}
+
+// reason says why the deliveries ended.
+func (s *subscription) reason(closes <-chan *amqp.Error) error {
+	select {
+	case err := <-closes:
+		return closed(err)
+	default:
+		return errCancelled
+	}
+}
+
+func closed(err *amqp.Error) error {
+	if err == nil {
+		return amqp.ErrClosed
+	}
+	return err
+}
+
+// handOut gives one message to the subscriber and waits until it is settled.
+func (s *subscription) handOut(d delivery) {
+	// While publishing is blocked, a hop could not pass on what it got.
+	if blocked := s.transport.publishing.unblocked(); blocked != nil {
+		select {
+		case <-blocked:
+		case <-d.ended:
+			return
+		case <-s.stop.Done():
+		}
+	}
+	if s.stop.Err() != nil {
+		d.acks.requeue(d.DeliveryTag)
+		return
+	}
+	if isClosed(d.ended) {
+		return // The broker gives it to somebody else, or again to us.
+	}
+	msg := s.transport.unmarshal(d.Delivery)
+	ctx, cancel := context.WithCancel(s.base)
+	defer cancel()
+	msg.SetContext(ctx)
+	select {
+	case s.out <- msg:
+	case <-d.ended:
+		return
+	case <-s.stop.Done():
+		d.acks.requeue(d.DeliveryTag)
+		return
+	}
+	// If the channel ends meanwhile the message is finished all the same: its work was paid for, and comes again at worst.
+	select {
+	case <-msg.Acked():
+		d.acks.ack(d.DeliveryTag)
+	case <-msg.Nacked():
+		cancel()
+		s.pause(d)
+		d.acks.requeue(d.DeliveryTag)
+	case <-s.over:
+	}
+}
+
+// pause waits before a nacked message goes back: a broker gives it again at once.
+func (s *subscription) pause(d delivery) {
+	pause := s.transport.options.NackPause
+	if d.Redelivered {
+		pause *= 10
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-d.ended:
+	case <-s.stop.Done():
+	}
+}
+
+// failed notes why nothing is consumed, and logs it when it changes; nil means that it is.
+func (s *subscription) failed(err error) {
+	if hasCode(err, amqp.NotFound) {
+		err = fmt.Errorf("the queue does not exist: %w", err)
+	}
+	s.mu.Lock()
+	before := s.err
+	s.err = err
+	s.mu.Unlock()
+	log := s.transport.options.Logger.With("queue", s.queue)
+	switch {
+	case err == nil:
+		log.Info("consuming", "prefetch", s.topic.Prefetch)
+	case errors.Is(err, ErrNotConnected): // The link says so.
+	case before == nil || before.Error() != err.Error():
+		log.Warn("not consuming", "error", err)
+	}
+}
+
+// state returns nil while the queue is consumed.
+func (s *subscription) state() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return fmt.Errorf("consuming queue %s: %w", s.queue, s.err)
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+package rabbitmq
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"opencti-ipqs-worker/pipeline"
+)
+
+// Declare makes the durable queues of topics, or of Options.Topics if none are given, and makes them again later should
+// they vanish. Foreign topics only become known. It waits for the connection until ctx ends. A queue that exists with other
+// properties is [ErrMismatch].
+func (t *Transport) Declare(ctx context.Context, topics ...pipeline.Topic) error {
+	if len(topics) == 0 {
+		topics = t.options.Topics
+	}
+	for _, topic := range topics {
+		if err := t.options.validateTopic(topic); err != nil {
+			return fmt.Errorf("declaring topics: %w", err)
+		}
+	}
+	var ours []pipeline.Topic
+	t.mu.Lock()
+	if t.closing {
+		t.mu.Unlock()
+		return fmt.Errorf("declaring topics: %w", ErrClosed)
+	}
+	for _, topic := range topics {
+		t.topics[topic.Name] = topic
+		if _, foreign := t.options.Foreign[topic.Name]; !foreign {
+			ours = append(ours, topic)
+		}
+	}
+	t.mu.Unlock()
+	if len(ours) == 0 {
+		return nil
+	}
+	return t.call(ctx, func(ch *amqp.Channel) error {
+		for _, topic := range ours {
+			if err := t.declare(ch, topic.Name); err != nil {
+				return err
+			}
+			t.mu.Lock()
+			t.declared[topic.Name] = true
+			t.mu.Unlock()
+		}
+		return nil
+	})
+}
+
+// Depth returns how many messages of topic wait in its queue, without those in the hands of consumers, and how many
+// consumers it has, anybody's.
+func (t *Transport) Depth(ctx context.Context, topic string) (messages, consumers int, err error) {
+	name := t.options.queueName(topic)
+	err = t.call(ctx, func(ch *amqp.Channel) error {
+		queue, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
+		if err != nil {
+			return fmt.Errorf("reading the depth of queue %s: %w", name, err)
+		}
+		messages, consumers = queue.Messages, queue.Consumers
+		return nil
+	})
+	return messages, consumers, err
+}
+
+// restore declares the topic's queue if we made it before: it may have been deleted, or the broker lost its data.
+func (t *Transport) restore(ch *amqp.Channel, topic string) error {
+	t.mu.Lock()
+	ours := t.declared[topic]
+	t.mu.Unlock()
+	if !ours {
+		return nil
+	}
+	return t.declare(ch, topic)
+}
+
+func (t *Transport) declare(ch *amqp.Channel, topic string) error {
+	name := t.options.queueName(topic)
+	if _, err := ch.QueueDeclare(name, true, false, false, false, t.options.arguments(topic)); err != nil {
+		return declaring(name, err)
+	}
+	return nil
+}
+
+// call does something on a channel of its own, waiting for the connection. It returns when ctx ends, even if the broker
+// does not answer.
+func (t *Transport) call(ctx context.Context, do func(*amqp.Channel) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(t.stopping, cancel)()
+	conn, err := t.consuming.connection(ctx)
+	if err != nil {
+		return t.redact(err)
+	}
+	done := make(chan error, 1)
+	go func() { // It ends with the connection at the latest.
+		ch, err := conn.Channel()
+		if err != nil {
+			done <- fmt.Errorf("%w: opening a channel: %w", ErrNotConnected, err)
+			return
+		}
+		done <- do(ch)
+		t.closeChannel(ch)
+	}()
+	select {
+	case err := <-done:
+		return t.redact(err)
+	case <-ctx.Done():
+		if t.stopping.Err() != nil {
+			return ErrClosed
+		}
+		return context.Cause(ctx)
+	}
+}
+
+// closeChannel closes a channel and waits for the broker's answer, but not for long: it confirms that all that was sent
+// before, such as acks, has arrived.
+func (t *Transport) closeChannel(ch *amqp.Channel) {
+	done := make(chan struct{})
+	go func() { // It ends with the connection at the latest.
+		defer close(done)
+		_ = ch.Close() // It may be closed already.
+	}()
+	timer := time.NewTimer(closeTimeout)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+}
