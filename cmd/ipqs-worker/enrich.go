@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"opencti-ipqs-worker/internal/app"
+	"opencti-ipqs-worker/internal/config"
+	"opencti-ipqs-worker/internal/observable"
+)
+
+func (p *program) enrichCommand() *cobra.Command {
+	var typeName, file, output string
+	cmd := &cobra.Command{
+		Use:   "enrich VALUE… | --file FILE | -",
+		Short: "Look observables up right now, without OpenCTI and without a broker",
+		Long: `enrich sends each value through the same five steps as the connector, in this process, and prints what came of it. The
+type of a value is seen from the value; --type names it where that is not so. It needs IPQS_PRIVATE_KEY only. Each lookup
+costs a credit: a value given twice is looked up once, and when any value is none of its type nothing is looked up at all.
+
+Input: values as arguments, or one a line from --file FILE or from standard input (-). Empty lines and lines that begin
+with # are passed over.
+
+Output: a table; with --output json an array with one object per value; with --output stix one STIX 2.1 bundle.`,
+		Example: `  ipqs-worker enrich 198.51.100.7 user@example.com +18005550100
+  ipqs-worker enrich --type Phone-Number 0800555
+  ipqs-worker enrich --file observables.txt --output stix > bundle.json
+  printf 'example.com\n' | ipqs-worker enrich - --output json`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			render, ok := renderers[output]
+			if !ok {
+				return usage(fmt.Errorf("--output is %q: want table, json or stix", output))
+			}
+			observables, err := p.observables(args, file, typeName)
+			if err != nil {
+				return usage(err)
+			}
+			c, logger, err := p.configure(config.ForEnrich)
+			if err != nil {
+				return err
+			}
+			results, err := app.EnrichAll(cmd.Context(), app.EnrichOptions{Config: c, Logger: logger, Version: versionText()}, observables)
+			if err != nil {
+				if errors.Is(err, context.Canceled) {
+					err = errors.New("interrupted: nothing is printed of a run that did not end")
+				}
+				return &statusError{exitFailure, err}
+			}
+			if err := render(p.out, results); err != nil {
+				return &statusError{exitFailure, fmt.Errorf("writing the results: %w", err)}
+			}
+			return unanswered(results)
+		},
+	}
+	cmd.Flags().StringVarP(&typeName, "type", "t", "", "type of every value: "+strings.Join(observable.Types(), ", "))
+	cmd.Flags().StringVarP(&file, "file", "f", "", "file with one value a line; - is standard input")
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or stix")
+	return cmd
+}
+
+// unanswered is the error of a run in which some values got no answer; the results name them.
+func unanswered(results []app.Result) error {
+	var failed int
+	for _, r := range results {
+		if r.Failed() {
+			failed++
+		}
+	}
+	if failed == 0 {
+		return nil
+	}
+	return &statusError{exitFailure, fmt.Errorf("%d of %d values could not be looked up", failed, len(results))}
+}
+
+// maxLine bounds a value; IPQS would refuse a longer one, and no observable is.
+const maxLine = 1 << 20
+
+// observables reads the input. It names every value that is no observable, with its line.
+func (p *program) observables(args []string, file, typeName string) ([]observable.Observable, error) {
+	if len(args) == 1 && args[0] == "-" {
+		args, file = nil, "-"
+	}
+	switch {
+	case file == "" && len(args) == 0:
+		return nil, errors.New("nothing to look up: give values, --file FILE, or - for standard input")
+	case file != "" && len(args) > 0:
+		return nil, errors.New("values come from arguments or from a file: give one of the two")
+	case file == "":
+		return parse(args, "argument", typeName)
+	}
+	lines, err := p.lines(file)
+	if err != nil {
+		return nil, err
+	}
+	found, err := parse(lines, "line", typeName)
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("%s holds no value: want one a line", source(file))
+	}
+	return found, err
+}
+
+func (p *program) lines(file string) ([]string, error) {
+	from := p.in
+	if file != "-" {
+		f, err := os.Open(file) //nolint:gosec // the file that the user names
+		if err != nil {
+			return nil, fmt.Errorf("reading the values: %w", err)
+		}
+		defer func() { _ = f.Close() }()
+		from = f
+	}
+	var lines []string
+	scanner := bufio.NewScanner(from)
+	scanner.Buffer(make([]byte, 0, 64<<10), maxLine)
+	for scanner.Scan() {
+		lines = append(lines, strings.TrimSuffix(scanner.Text(), "\r"))
+	}
+	if err := scanner.Err(); err != nil {
+		if errors.Is(err, bufio.ErrTooLong) {
+			err = fmt.Errorf("line %d is longer than %d bytes", len(lines)+1, maxLine)
+		}
+		return nil, fmt.Errorf("reading %s: %w", source(file), err)
+	}
+	if len(lines) > 0 {
+		lines[0] = strings.TrimPrefix(lines[0], "\ufeff") // a byte order mark, as editors on Windows leave it
+	}
+	return lines, nil
+}
+
+func source(file string) string {
+	if file == "-" {
+		return "standard input"
+	}
+	return file
+}
+
+func parse(values []string, where, typeName string) ([]observable.Observable, error) {
+	var found []observable.Observable
+	var problems []string
+	for i, value := range values {
+		if where == "line" && (strings.TrimSpace(value) == "" || strings.HasPrefix(value, "#")) {
+			continue
+		}
+		value = strings.TrimSpace(value)
+		o, err := observable.Detect(value)
+		if typeName != "" {
+			o, err = observable.Parse(typeName, value)
+		}
+		if err != nil {
+			problems = append(problems, fmt.Sprintf("%s %d: %v", where, i+1, err))
+			var refused *observable.Error
+			if !errors.As(err, &refused) {
+				return nil, err // an unknown type is as wrong for every value
+			}
+			continue
+		}
+		found = append(found, o)
+	}
+	if len(problems) > 0 {
+		return nil, errors.New("nothing was looked up:\n  " + strings.Join(problems, "\n  "))
+	}
+	return found, nil
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"opencti-ipqs-worker/internal/app"
+)
+
+// renderers print results, by the name that --output knows them by.
+var renderers = map[string]func(io.Writer, []app.Result) error{
+	"table": renderTable,
+	"json":  renderJSON,
+	"stix":  renderSTIX,
+}
+
+func renderTable(w io.Writer, results []app.Result) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "VALUE\tTYPE\tSCORE\tLEVEL\tSIGNALS")
+	for _, r := range results {
+		score := "-"
+		if r.Score != nil {
+			score = strconv.Itoa(*r.Score)
+		}
+		level, signals := string(r.Level), strings.Join(r.Factors, ", ")
+		if r.Reason != "" {
+			level, signals = strings.ReplaceAll(r.Outcome, "_", "-"), fmt.Sprintf("%s: %s", r.Reason, r.Error)
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", clip(r.Value, 60), r.Type, score, orDash(level), orDash(signals))
+	}
+	return table.Flush()
+}
+
+func renderJSON(w io.Writer, results []app.Result) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(results)
+}
+
+func renderSTIX(w io.Writer, results []app.Result) error {
+	bundle, err := app.Union(results)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s\n", bundle)
+	return err
+}
+
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+func clip(text string, most int) string {
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return text
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"opencti-ipqs-worker/internal/config"
+	"opencti-ipqs-worker/internal/telemetry"
+)
+
+// version is stamped by the build; a build without a stamp tells what the Go toolchain knows.
+var version = ""
+
+// The exit statuses.
+const (
+	exitOK      = 0
+	exitFailure = 1 // something could not be done
+	exitUsage   = 2 // wrong arguments, configuration or input: nothing was contacted, nothing done
+)
+
+// statusError is an error that ends the program with its own status.
+type statusError struct {
+	status int
+	err    error
+}
+
+func (e *statusError) Error() string { return e.err.Error() }
+func (e *statusError) Unwrap() error { return e.err }
+
+func usage(err error) error { return &statusError{exitUsage, err} }
+
+// stdio is where a command reads and writes.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// program is what the commands share.
+type program struct {
+	stdio
+	environ []string
+	// stop restores the signals' own effect: a second Ctrl-C ends the program at once.
+	stop       context.CancelFunc
+	configPath string
+}
+
+// execute runs the command line and returns the exit status.
+func execute(ctx context.Context, stop context.CancelFunc, args []string, std stdio, environ []string) int {
+	context.AfterFunc(ctx, stop)
+	p := &program{stdio: std, environ: environ, stop: stop}
+	root := p.root()
+	root.SetArgs(args)
+	root.SetIn(std.in)
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	_, _ = fmt.Fprintf(std.err, "ipqs-worker: %v\n", err)
+	var status *statusError
+	if errors.As(err, &status) {
+		return status.status
+	}
+	return exitUsage // cobra's own: an unknown command or flag
+}
+
+func (p *program) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "ipqs-worker",
+		Short: "Enrich OpenCTI's observables with IPQualityScore's risk scores",
+		Long: `ipqs-worker is an OpenCTI connector that enriches IP addresses, e-mail addresses, phone numbers, URLs and domains
+with the risk scores of IPQualityScore (IPQS). Each job goes through five durable steps over RabbitMQ:
+
+  resolve the entity, look it up, score it, bundle it as STIX 2.1, publish it to OpenCTI
+
+Configuration comes from environment variables and, below them, from config.yml. The sample file config.yml.sample
+documents each option.
+
+Exit status: 0 done, 1 something could not be done, 2 wrong arguments, configuration or input.`,
+		Example: `  ipqs-worker demo                          see it work, without accounts, broker or network
+  ipqs-worker enrich 198.51.100.7           look something up right now
+  ipqs-worker run                           be the connector`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.PersistentFlags().StringVar(&p.configPath, "config", "", "configuration file (default: config.yml, if there is one)")
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(p.runCommand(), p.enrichCommand(), p.demoCommand(), p.versionCommand())
+	return root
+}
+
+func (p *program) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(p.out, "ipqs-worker", versionText())
+			return err
+		},
+	}
+}
+
+func versionText() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "0.0.0-dev"
+}
+
+// configure loads the configuration for a purpose and makes the logger that it asks for. Its warnings are logged.
+func (p *program) configure(purpose config.Purpose) (config.Config, *slog.Logger, error) {
+	c, warnings, err := config.Load(config.Options{
+		Path: p.configPath, PathSet: p.configPath != "", Environ: p.environ, Require: purpose,
+	})
+	if err != nil {
+		return c, nil, usage(err)
+	}
+	logger := telemetry.NewLogger(p.err, c.Connector.LogLevel, c.OpenCTI.JSONLogging)
+	for _, w := range warnings {
+		logger.Warn("configuration", "name", w.Name, "problem", w.Text)
+	}
+	return c, logger, nil
+}

@@ -1,0 +1,178 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"opencti-ipqs-worker/internal/config"
+	"opencti-ipqs-worker/internal/observable"
+	"opencti-ipqs-worker/internal/opencti"
+	"opencti-ipqs-worker/internal/telemetry"
+	"opencti-ipqs-worker/pipeline"
+	"opencti-ipqs-worker/pipeline/memory"
+	"opencti-ipqs-worker/stages"
+	"opencti-ipqs-worker/stix"
+)
+
+// EnrichOptions is what [EnrichAll] works with.
+type EnrichOptions struct {
+	Config  config.Config
+	Logger  *slog.Logger
+	Version string
+	// Done, if set, is called for each observable as it ends, from one goroutine at a time.
+	Done func(Result)
+}
+
+// EnrichAll sends each observable through the five stages, in this process, and returns what came of each, in the order
+// given. An observable given twice is looked up once. The error is about the whole: ctx ended, or a stage of ours broke.
+func EnrichAll(ctx context.Context, o EnrichOptions, observables []observable.Observable) ([]Result, error) {
+	jobs := make(map[string]observable.Observable, len(observables))
+	var order []string
+	for _, one := range observables {
+		id := jobID(one)
+		if _, ok := jobs[id]; !ok {
+			jobs[id] = one
+			order = append(order, id)
+		}
+	}
+	if len(order) == 0 {
+		return nil, nil
+	}
+	risks, err := newRisks(o.Config, o.Version, o.Logger)
+	if err != nil {
+		return nil, err
+	}
+	_, enrichment, err := choices(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	local := local{jobs: jobs}
+	hops := pipeline.Definition(pipeline.World{
+		Entities: local, Works: local, Labels: local, Intake: local, Envelope: local.envelope,
+		Risks: risks, Now: time.Now, Lookups: o.Config.Worker.LookupConcurrency, Enrichment: enrichment,
+		Policy: stages.Policy{Scope: observable.Types(), MaxTLP: opencti.TLPRed, SkipPrivate: o.Config.IPQS.SkipPrivate},
+	})
+	transport := memory.New(memory.Options{Topics: pipeline.Topics(hops)})
+	defer func() { _ = transport.Close() }()
+
+	c := collection{jobs: jobs, results: make(map[string]Result, len(jobs)), done: o.Done, all: cancel}
+	p, err := pipeline.New(pipeline.Options{
+		Hops: hops, Transport: transport, Ends: local, Logger: o.Logger, Router: telemetry.NewWatermillLogger(o.Logger),
+		Version: o.Version, Observe: c.observe, Attended: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	fed := make(chan error, 1)
+	go func() { fed <- feed(ctx, transport, hops[0].Name(), order) }()
+	runErr := p.Run(ctx)
+	cancel()
+	if err := errors.Join(runErr, <-fed); err != nil {
+		return nil, err
+	}
+	return c.inOrder(order)
+}
+
+// collection gathers what came of each job.
+type collection struct {
+	jobs map[string]observable.Observable
+	done func(Result)
+	all  context.CancelFunc
+
+	mu      sync.Mutex
+	results map[string]Result
+}
+
+func (c *collection) observe(outcome pipeline.Outcome) {
+	if outcome.End == "" {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	result := newResult(c.jobs[outcome.Job.ID], outcome)
+	c.results[outcome.Job.ID] = result
+	if c.done != nil {
+		c.done(result)
+	}
+	if len(c.results) == len(c.jobs) {
+		c.all()
+	}
+}
+
+func (c *collection) inOrder(order []string) ([]Result, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.results) < len(c.jobs) {
+		return nil, context.Canceled
+	}
+	results := make([]Result, len(order))
+	for i, id := range order {
+		results[i] = c.results[id]
+	}
+	return results, nil
+}
+
+// jobID names the job of an observable: the same observable, the same job, and so the same bundle id.
+func jobID(o observable.Observable) string { return "enrich/" + o.Type + "/" + o.Value }
+
+// feed puts a job message for each id into the first topic, as OpenCTI would.
+func feed(ctx context.Context, transport pipeline.Transport, topic string, ids []string) error {
+	for _, id := range ids {
+		body, err := json.Marshal(map[string]any{
+			"internal": map[string]any{"work_id": id},
+			"event":    map[string]any{"entity_id": id},
+		})
+		if err != nil {
+			return fmt.Errorf("making the job of %s: %w", id, err)
+		}
+		msg := message.NewMessage(watermill.NewULID(), body)
+		msg.SetContext(ctx)
+		if err := transport.Publish(topic, msg); err != nil {
+			if ctx.Err() != nil {
+				return nil //nolint:nilerr // told to stop
+			}
+			return fmt.Errorf("handing over a job: %w", err)
+		}
+	}
+	return nil
+}
+
+// local stands where OpenCTI is when there is none: entities are the observables given, and nobody waits for a work.
+type local struct {
+	jobs map[string]observable.Observable
+}
+
+func (l local) Entity(_ context.Context, id, _ string) (opencti.Entity, error) {
+	one, ok := l.jobs[id]
+	if !ok {
+		return opencti.Entity{}, opencti.ErrNotFound
+	}
+	kind, _ := stix.TypeByName(one.Type)
+	id = stix.ObservableID(kind.STIX, one.Value)
+	return opencti.Entity{ID: id, StandardID: id, Type: one.Type, Value: one.Value}, nil
+}
+
+func (local) Received(context.Context, string, string) error  { return nil }
+func (local) Processed(context.Context, string, string) error { return nil }
+
+func (local) Announce(context.Context, string, int, bool) (opencti.WorkState, error) {
+	return opencti.WorkState{}, nil
+}
+func (local) EnsureLabel(context.Context, string, string) error { return nil }
+func (local) Push(context.Context, [][]byte) error              { return nil }
+func (local) envelope(_ opencti.PushOptions, bundle []byte) ([]byte, error) {
+	return bundle, nil
+}
+func (local) Skipped(context.Context, stages.Job, *stages.Fault) error              { return nil }
+func (local) DeadLettered(context.Context, stages.Job, *stages.Fault, string) error { return nil }

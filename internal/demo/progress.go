@@ -1,0 +1,45 @@
+package demo
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+)
+
+// progress shows how far the jobs are: on a terminal in one line that is written over, else in a line every tenth.
+type progress struct {
+	out      io.Writer
+	terminal bool
+	total    int
+
+	mu    sync.Mutex
+	shown int // jobs, or tenths of them
+}
+
+const barWidth = 40
+
+func (p *progress) show(ended int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.terminal {
+		if ended > p.shown {
+			p.shown = ended
+			filled := barWidth * ended / p.total
+			_, _ = fmt.Fprintf(p.out, "\r%s%s %d/%d jobs", strings.Repeat("█", filled), strings.Repeat("░", barWidth-filled), ended, p.total)
+		}
+		return
+	}
+	for tenth := ended * 10 / p.total; p.shown < tenth; {
+		p.shown++
+		_, _ = fmt.Fprintf(p.out, "%d/%d jobs\n", p.total*p.shown/10, p.total)
+	}
+}
+
+func (p *progress) done() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.terminal {
+		_, _ = fmt.Fprintln(p.out)
+	}
+}

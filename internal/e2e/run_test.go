@@ -1,0 +1,304 @@
+package e2e
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"opencti-ipqs-worker/internal/telemetry"
+	"opencti-ipqs-worker/ipqs/ipqstest"
+	"opencti-ipqs-worker/stages"
+	"opencti-ipqs-worker/stix"
+)
+
+var fiveHops = []string{"resolve", "lookup", "score", "bundle", "publish"}
+
+func TestTwoHundredJobs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ipqstest.Options{})
+	worker := w.start()
+	jobs := w.enrich(observables(200))
+	if err := w.platform.WaitWorks(w.ctx, len(jobs)); err != nil {
+		t.Fatalf("%d of %d works are complete: %v", w.complete(), len(jobs), err)
+	}
+	checkWorks(t, w, jobs, false)
+	checkObjects(t, w, jobs)
+	checkTraces(t, w, jobs)
+	if status := worker.stop(); status != 0 {
+		t.Errorf("exit status = %d after SIGTERM, want 0", status)
+	}
+	checkSecrets(t, w)
+}
+
+// A crash in the middle loses nothing: what was in hand is done again, under the same ids and the same trace.
+func TestTwoHundredJobsAndACrash(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ipqstest.Options{Latency: 30 * time.Millisecond, LatencyJitter: 20 * time.Millisecond})
+	first := w.start()
+	jobs := w.enrich(observables(200))
+	if err := w.platform.Wait(w.ctx, func() bool { return w.complete() >= 60 }); err != nil {
+		t.Fatal(err)
+	}
+	first.kill()
+	if done := w.complete(); done == len(jobs) {
+		t.Fatalf("all %d works were complete before the crash: it shows nothing", done)
+	}
+	second := w.start()
+	if err := w.platform.WaitWorks(w.ctx, len(jobs)); err != nil {
+		t.Fatalf("%d of %d works are complete: %v", w.complete(), len(jobs), err)
+	}
+	checkWorks(t, w, jobs, true)
+	checkObjects(t, w, jobs)
+	if status := second.stop(); status != 0 {
+		t.Errorf("exit status = %d after SIGTERM, want 0", status)
+	}
+	checkTracesAfterACrash(t, w, jobs)
+	checkSecrets(t, w)
+}
+
+// checkWorks looks at every work: complete, everything expected was imported, ended well. crashed allows that an end was
+// told twice, which OpenCTI takes without harm.
+func checkWorks(t *testing.T, w *world, jobs []job, crashed bool) {
+	t.Helper()
+	for _, j := range jobs {
+		work, ok := w.platform.Work(j.work)
+		switch {
+		case !ok || work.Status != "complete" || work.Forced:
+			t.Errorf("work of %s %s = %+v, want complete", j.Type, j.Value, work)
+		case work.Expected == 0 || work.Processed < work.Expected:
+			t.Errorf("work of %s %s: %d of %d objects imported", j.Type, j.Value, work.Processed, work.Expected)
+		case len(work.Errors) > 0:
+			t.Errorf("work of %s %s has errors %v", j.Type, j.Value, work.Errors)
+		case work.ProcessedTimes != 1 && !crashed:
+			t.Errorf("work of %s %s was ended %d times, want once", j.Type, j.Value, work.ProcessedTimes)
+		}
+	}
+	if complaints := w.platform.Complaints(); len(complaints) > 0 {
+		t.Errorf("OpenCTI's stand-in complains: %q", complaints)
+	}
+}
+
+// object is what the checks read of an imported object.
+type object struct {
+	Type, ID, Value, Name, Pattern, Content, Created string
+	Number                                           int
+	IdentityClass                                    string   `json:"identity_class"`
+	RelationshipType                                 string   `json:"relationship_type"`
+	SourceRef                                        string   `json:"source_ref"`
+	TargetRef                                        string   `json:"target_ref"`
+	CreatedByRef                                     string   `json:"created_by_ref"`
+	ObjectRefs                                       []string `json:"object_refs"`
+	Labels                                           []string `json:"labels"`
+	ObservableLabels                                 []string `json:"x_opencti_labels"`
+	Score                                            *int     `json:"x_opencti_score"`
+	Markings                                         []string `json:"object_marking_refs"`
+}
+
+// id is what the object's id has to be, from what it says.
+func (o object) id() string {
+	switch o.Type {
+	case "identity":
+		return stix.IdentityID(o.Name, o.IdentityClass)
+	case "indicator":
+		return stix.IndicatorID(o.Pattern)
+	case "note":
+		return stix.NoteID(o.Content, o.Created)
+	case "relationship":
+		return stix.RelationshipID(o.RelationshipType, o.SourceRef, o.TargetRef)
+	case "autonomous-system":
+		return stix.AutonomousSystemID(o.Number)
+	default:
+		return stix.ObservableID(o.Type, o.Value)
+	}
+}
+
+// checkObjects looks at every object that was imported, and that each job brought what it has to.
+func checkObjects(t *testing.T, w *world, jobs []job) {
+	t.Helper()
+	all := map[string]object{}
+	related := map[string][]string{} // "kind source" to targets
+	for id, imported := range w.platform.Imported() {
+		var o object
+		if err := json.Unmarshal(imported.Object, &o); err != nil {
+			t.Fatalf("object %s: %v", id, err)
+		}
+		all[id] = o
+		if o.ID != o.id() {
+			t.Errorf("%s has id %s, want %s", imported.Object, o.ID, o.id())
+		}
+		if o.Type == "relationship" {
+			related[o.RelationshipType+" "+o.SourceRef] = append(related[o.RelationshipType+" "+o.SourceRef], o.TargetRef)
+		}
+	}
+	author := stix.IdentityID("IPQS", "organization")
+	for _, o := range all {
+		for _, ref := range append([]string{o.SourceRef, o.TargetRef, o.CreatedByRef}, o.ObjectRefs...) {
+			if _, ok := all[ref]; ref != "" && !ok {
+				t.Errorf("%s %s refers to %s, which never came", o.Type, o.ID, ref)
+			}
+		}
+		if o.Type == "relationship" || o.Type == "indicator" || o.Type == "note" {
+			if o.CreatedByRef != author {
+				t.Errorf("%s %s is by %s, want %s", o.Type, o.ID, o.CreatedByRef, author)
+			}
+		}
+		if o.Type == "autonomous-system" && !slices.ContainsFunc(pairs(related, "belongs-to"), func(target string) bool { return target == o.ID }) {
+			t.Errorf("nothing belongs to autonomous system %d", o.Number)
+		}
+	}
+	resolved, belonging := 0, 0
+	for _, j := range jobs {
+		observable, ok := all[j.id]
+		if !ok {
+			t.Errorf("%s %s was not imported", j.Type, j.Value)
+			continue
+		}
+		if observable.Score == nil {
+			t.Errorf("%s %s has no score", j.Type, j.Value)
+			continue
+		}
+		label := []string{stages.BandOf(*observable.Score).Label.Value}
+		pattern, err := stix.Pattern(j.Type, j.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		indicator := all[stix.IndicatorID(pattern)]
+		if diff := cmp.Diff([]any{j.Value, label, pattern, label, observable.Score},
+			[]any{observable.Value, observable.ObservableLabels, indicator.Pattern, indicator.Labels, indicator.Score}); diff != "" {
+			t.Errorf("%s %s: value, labels, pattern, score (-want +got):\n%s", j.Type, j.Value, diff)
+		}
+		if diff := cmp.Diff([]string{j.id}, related["based-on "+indicator.ID]); diff != "" {
+			t.Errorf("%s %s: the indicator is based on (-want +got):\n%s", j.Type, j.Value, diff)
+		}
+		if !hasNote(all, j.id) {
+			t.Errorf("%s %s has no note", j.Type, j.Value)
+		}
+		belonging += len(related["belongs-to "+j.id])
+		resolved += len(related["resolves-to "+j.id])
+		if (j.Type != "IPv4-Addr" && j.Type != "IPv6-Addr" && len(related["belongs-to "+j.id]) > 0) ||
+			(j.Type != "Domain-Name" && len(related["resolves-to "+j.id]) > 0) {
+			t.Errorf("%s %s has a relationship that its type can't have", j.Type, j.Value)
+		}
+	}
+	if resolved == 0 || belonging == 0 {
+		t.Errorf("%d domains resolve to something and %d addresses belong to a network, want some of each", resolved, belonging)
+	}
+}
+
+func pairs(related map[string][]string, kind string) []string {
+	var targets []string
+	for key, list := range related {
+		if strings.HasPrefix(key, kind+" ") {
+			targets = append(targets, list...)
+		}
+	}
+	return targets
+}
+
+func hasNote(all map[string]object, id string) bool {
+	for _, o := range all {
+		if o.Type == "note" && slices.Contains(o.ObjectRefs, id) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkTraces waits for every job's trace: its five hops, in order, under the one trace id that follows from the work's.
+func checkTraces(t *testing.T, w *world, jobs []job) {
+	t.Helper()
+	for _, j := range jobs {
+		trace := telemetry.TraceID(j.work).String()
+		if err := w.collector.wait(w.ctx, func() bool { return len(w.collector.hops(trace)) == len(fiveHops) }); err != nil {
+			t.Fatalf("trace of work %s has hops %v: %v", j.work, w.collector.hops(trace), err)
+		}
+		if diff := cmp.Diff(fiveHops, w.collector.hops(trace)); diff != "" {
+			t.Errorf("hops of work %s (-want +got):\n%s", j.work, diff)
+		}
+		for _, problem := range w.collector.disorder(trace) {
+			t.Errorf("trace of work %s: %s", j.work, problem)
+		}
+	}
+	if traces := w.collector.traces(); traces != len(jobs) {
+		t.Errorf("%d traces of %d jobs, want one a job", traces, len(jobs))
+	}
+}
+
+// checkTracesAfterACrash is checkTraces, but for the spans that the killed process had not sent: those of hops that it
+// was in, or had just left. What is there hangs together as strictly, and most jobs must be whole.
+func checkTracesAfterACrash(t *testing.T, w *world, jobs []job) {
+	t.Helper()
+	whole := 0
+	for _, j := range jobs {
+		trace := telemetry.TraceID(j.work).String()
+		hops := w.collector.hops(trace)
+		if len(hops) == len(fiveHops) {
+			whole++
+		}
+		if len(hops) == 0 {
+			t.Errorf("work %s has no trace", j.work)
+		}
+		for _, problem := range w.collector.disorder(trace) {
+			t.Errorf("trace of work %s: %s", j.work, problem)
+		}
+	}
+	if whole < len(jobs)/2 {
+		t.Errorf("%d of %d traces have all five hops, want those of all jobs that were not in hand at the crash", whole, len(jobs))
+	}
+	if traces := w.collector.traces(); traces > len(jobs) {
+		t.Errorf("%d traces of %d jobs, want one a job", traces, len(jobs))
+	}
+}
+
+// disorder lists the hops of a trace that do not follow on the one before: only the first may have no parent, and a
+// parent that is there has to be the hop before.
+func (c *collector) disorder(trace string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	place := make(map[string]int) // of a hop's span among the five
+	for _, span := range c.spans[trace] {
+		if name, ok := strings.CutPrefix(span.GetName(), "hop "); ok {
+			place[string(span.GetSpanId())] = slices.Index(fiveHops, name)
+		}
+	}
+	var problems []string
+	for _, span := range c.spans[trace] {
+		at, ok := place[string(span.GetSpanId())]
+		if !ok {
+			continue
+		}
+		parent, known := place[string(span.GetParentSpanId())]
+		switch {
+		case len(span.GetParentSpanId()) == 0 && at != 0:
+			problems = append(problems, span.GetName()+" has no parent")
+		case known && parent != at-1:
+			problems = append(problems, span.GetName()+" follows on "+fiveHops[parent])
+		}
+	}
+	return problems
+}
+
+func (c *collector) traces() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.spans)
+}
+
+// checkSecrets looks for the planted secrets wherever the worker writes.
+func checkSecrets(t *testing.T, w *world) {
+	t.Helper()
+	for name, text := range map[string]string{"log": w.logs.String(), "spans": w.collector.texts()} {
+		if len(text) == 0 {
+			t.Errorf("the %s is empty: nothing was checked", name)
+		}
+		for _, secret := range []string{token, key} {
+			if strings.Contains(text, secret) {
+				t.Errorf("the %s holds a secret", name)
+			}
+		}
+	}
+}

@@ -1,0 +1,351 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	amqp "github.com/rabbitmq/amqp091-go"
+	coltrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
+
+	"opencti-ipqs-worker/internal/opencti/openctitest"
+	"opencti-ipqs-worker/ipqs/ipqstest"
+	"opencti-ipqs-worker/pipeline/pipelinetest"
+)
+
+// What the stand-ins know and nobody else may ever see.
+const (
+	token = "planted-token-5b1f6a"
+	key   = "planted-key-9c2e77"
+)
+
+// binary is the program under test, built once.
+var binary string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "ipqs-worker-e2e")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	binary = filepath.Join(dir, "ipqs-worker")
+	build := exec.Command("go", "build", "-o", binary, "opencti-ipqs-worker/cmd/ipqs-worker")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "building the worker: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// world is everything around a worker.
+type world struct {
+	t         *testing.T
+	ctx       context.Context
+	connector string
+	platform  *openctitest.Platform
+	ipqs      *ipqstest.Server
+	collector *collector
+	address   string // of the platform
+	logs      *safeBuffer
+}
+
+func newWorld(t *testing.T, faults ipqstest.Options) *world {
+	t.Helper()
+	url := pipelinetest.AMQPURL(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	t.Cleanup(cancel)
+	w := &world{t: t, ctx: ctx, connector: uuid.NewString(), logs: &safeBuffer{}}
+
+	broker := openctitest.AMQPBroker(url)
+	broker.Prefix = "e2e-" + w.connector[:8] + "_"
+	platform, err := openctitest.New(openctitest.Options{Token: token, Broker: broker})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.platform = platform
+	server := httptest.NewServer(platform)
+	w.address = server.URL
+
+	faults.Key = key
+	w.ipqs = ipqstest.NewServer(faults)
+	w.collector = newCollector(t)
+	t.Cleanup(func() {
+		server.Close()
+		_ = platform.Close()
+		_ = broker.Close()
+		w.ipqs.Close()
+		w.forget(url, broker.Coordinates(w.connector))
+		if t.Failed() {
+			t.Logf("the worker's log:\n%s", w.logs.tail(8000))
+		}
+	})
+	return w
+}
+
+// forget deletes the queues and exchanges of this test.
+func (w *world) forget(url string, c openctitest.Coordinates) {
+	connection, err := amqp.Dial(url)
+	if err != nil {
+		w.t.Errorf("deleting the queues: %v", err)
+		return
+	}
+	defer func() { _ = connection.Close() }()
+	channel, err := connection.Channel()
+	if err != nil {
+		w.t.Errorf("deleting the queues: %v", err)
+		return
+	}
+	queues := []string{c.Listen, c.Push}
+	for _, hop := range []string{"resolve", "lookup", "score", "bundle", "publish"} {
+		queues = append(queues, "ipqs-worker."+w.connector+"."+hop, "ipqs-worker."+w.connector+"."+hop+".poison")
+	}
+	for _, queue := range queues {
+		if _, err := channel.QueueDelete(queue, false, false, false); err != nil {
+			w.t.Errorf("deleting %s: %v", queue, err)
+		}
+	}
+	for _, exchange := range []string{c.ListenExchange, c.PushExchange} {
+		if err := channel.ExchangeDelete(exchange, false, false); err != nil {
+			w.t.Errorf("deleting %s: %v", exchange, err)
+		}
+	}
+}
+
+// worker is one process of the program.
+type worker struct {
+	w    *world
+	cmd  *exec.Cmd
+	exit chan error
+}
+
+// start runs `ipqs-worker run` and waits until it has registered.
+func (w *world) start(more ...string) *worker {
+	w.t.Helper()
+	cmd := exec.Command(binary, "run")
+	cmd.Env = append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + w.t.TempDir(),
+		"OPENCTI_URL=" + w.address, "OPENCTI_TOKEN=" + token,
+		"CONNECTOR_ID=" + w.connector, "CONNECTOR_AUTO=true", "CONNECTOR_LOG_LEVEL=debug",
+		"IPQS_PRIVATE_KEY=" + key, "IPQS_BASE_URL=" + w.ipqs.BaseURL,
+		"OTEL_EXPORTER_OTLP_ENDPOINT=" + w.collector.address, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+		"OTEL_BSP_SCHEDULE_DELAY=20",
+	}, more...)
+	cmd.Dir = w.t.TempDir()
+	cmd.Stdout, cmd.Stderr = w.logs, w.logs
+	if err := cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	p := &worker{w: w, cmd: cmd, exit: make(chan error, 1)}
+	go func() { p.exit <- cmd.Wait() }()
+	w.t.Cleanup(func() { _ = cmd.Process.Kill() })
+	if err := w.platform.Wait(w.ctx, func() bool { return w.platform.Registration(w.connector) != nil }); err != nil {
+		w.t.Fatalf("waiting for the worker to register: %v", err)
+	}
+	return p
+}
+
+// stop asks the process to end, and returns its exit status.
+func (p *worker) stop() int {
+	p.w.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.w.t.Fatal(err)
+	}
+	select {
+	case <-p.exit:
+		return p.cmd.ProcessState.ExitCode()
+	case <-p.w.ctx.Done():
+		p.w.t.Fatal("the worker did not stop")
+		return -1
+	}
+}
+
+// kill ends the process as a crash would.
+func (p *worker) kill() {
+	p.w.t.Helper()
+	if err := p.cmd.Process.Kill(); err != nil {
+		p.w.t.Fatal(err)
+	}
+	<-p.exit
+}
+
+// observables makes n of all six types.
+func observables(n int) []openctitest.Observable {
+	formats := []struct{ kind, format string }{
+		{"IPv4-Addr", "198.51.100.%d"},
+		{"IPv6-Addr", "2001:db8::%d"},
+		{"Email-Addr", "user-%d@example.com"},
+		{"Url", "https://example.com/%d?a='b'&c=\"d\\e\""},
+		{"Domain-Name", "host-%d.example.org"},
+		{"Phone-Number", "+1800555%04d"},
+	}
+	list := make([]openctitest.Observable, n)
+	for i := range list {
+		f := formats[i%len(formats)]
+		list[i] = openctitest.Observable{
+			Type: f.kind, Value: fmt.Sprintf(f.format, i), CreatedAt: "2026-01-02T03:04:05.678Z",
+		}
+		if i%3 == 0 {
+			list[i].Markings = []string{"TLP:GREEN"}
+		}
+	}
+	return list
+}
+
+// job is an observable and the work that asks for it.
+type job struct {
+	openctitest.Observable
+	id, work string
+}
+
+// enrich has every observable enriched.
+func (w *world) enrich(list []openctitest.Observable) []job {
+	w.t.Helper()
+	jobs := make([]job, len(list))
+	for i, o := range list {
+		trigger := openctitest.Auto
+		if i%7 == 0 {
+			trigger = openctitest.Manual
+		}
+		id := w.platform.AddObservable(o)
+		work, err := w.platform.Enrich(w.ctx, id, trigger)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		jobs[i] = job{o, id, work}
+	}
+	return jobs
+}
+
+// complete counts the works that are.
+func (w *world) complete() int {
+	n := 0
+	for _, work := range w.platform.Works() {
+		if work.Status == "complete" {
+			n++
+		}
+	}
+	return n
+}
+
+// collector is a stand-in for an OpenTelemetry collector: OTLP over HTTP in, spans by trace out.
+type collector struct {
+	address string
+	mu      sync.Mutex
+	spans   map[string][]*tracev1.Span // by trace id, in hexadecimal
+	changed chan struct{}
+}
+
+func newCollector(t *testing.T) *collector {
+	c := &collector{spans: make(map[string][]*tracev1.Span), changed: make(chan struct{})}
+	server := httptest.NewServer(http.HandlerFunc(c.receive))
+	t.Cleanup(server.Close)
+	c.address = server.URL
+	return c
+}
+
+func (c *collector) receive(w http.ResponseWriter, r *http.Request) {
+	var body bytes.Buffer
+	var request coltrace.ExportTraceServiceRequest
+	if _, err := body.ReadFrom(r.Body); err != nil || proto.Unmarshal(body.Bytes(), &request) != nil || r.URL.Path != "/v1/traces" {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	c.mu.Lock()
+	for _, resource := range request.GetResourceSpans() {
+		for _, scope := range resource.GetScopeSpans() {
+			for _, span := range scope.GetSpans() {
+				id := fmt.Sprintf("%x", span.GetTraceId())
+				c.spans[id] = append(c.spans[id], span)
+			}
+		}
+	}
+	close(c.changed)
+	c.changed = make(chan struct{})
+	c.mu.Unlock()
+	w.Header().Set("Content-Type", "application/x-protobuf")
+}
+
+// hops returns the hops of a trace in the order they began, each once.
+func (c *collector) hops(trace string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	spans := slices.Clone(c.spans[trace])
+	slices.SortFunc(spans, func(a, b *tracev1.Span) int { return int(a.GetStartTimeUnixNano()) - int(b.GetStartTimeUnixNano()) })
+	var hops []string
+	for _, span := range spans {
+		if name, ok := strings.CutPrefix(span.GetName(), "hop "); ok && !slices.Contains(hops, name) {
+			hops = append(hops, name)
+		}
+	}
+	return hops
+}
+
+// wait returns when done does; it is asked again whenever spans came.
+func (c *collector) wait(ctx context.Context, done func() bool) error {
+	for {
+		c.mu.Lock()
+		changed := c.changed
+		c.mu.Unlock()
+		if done() {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// texts returns everything that the spans say.
+func (c *collector) texts() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var b strings.Builder
+	for _, spans := range c.spans {
+		for _, span := range spans {
+			b.WriteString(span.String() + "\n")
+		}
+	}
+	return b.String()
+}
+
+// safeBuffer is a log that several processes write and a test reads.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func (s *safeBuffer) tail(n int) string {
+	text := s.String()
+	return text[max(0, len(text)-n):]
+}
