@@ -1,0 +1,104 @@
+package openctitest
+
+import (
+	"testing"
+)
+
+// TestCompletion names what the releases do when a work's counters and its end meet. expected is announced before, reports
+// come before the end (early) or after it (late).
+func TestCompletion(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, version         string
+		expected, early, late int
+		wantProcessed         bool // complete right after toProcessed
+		wantLate              bool // complete at last
+		wantAlive             bool // at last
+	}{
+		{"5.4: nothing expected", "5.4.1", 0, 0, 0, true, true, true},
+		{"5.4: all reported before", "5.4.1", 2, 2, 0, true, true, true},
+		{"5.4: reported later", "5.4.1", 2, 0, 2, false, true, true},
+		{"5.4: too few", "5.4.1", 2, 1, 0, false, false, true},
+		{"6.8.10: nothing expected", "6.8.10", 0, 0, 0, true, true, true},
+		{"6.8.10: all reported before, the key goes", "6.8.10", 2, 2, 0, true, true, false},
+		{"6.8.10: reported later, the key stays", "6.8.10", 2, 0, 2, false, true, true},
+		{"7.260417: equal counts", "7.260417", 2, 1, 1, false, true, true},
+		{"7.260422: nothing expected, the key goes", "7.260422", 0, 0, 0, true, true, false},
+		{"7.260423: all reported before, the key goes", "7.260423", 2, 2, 0, true, true, false},
+		{"7.260428: nothing expected stays open", "7.260428", 0, 0, 0, false, false, true},
+		{"7.260428: reported later", "7.260428", 2, 0, 2, false, true, true},
+		{"7.260428: a report without expectation completes", "7.260428", 0, 0, 1, false, true, true},
+		{"7.260609: nothing expected stays open", "7.260609", 0, 0, 0, false, false, true},
+		{"7.260615: nothing expected", "7.260615", 0, 0, 0, true, true, true},
+		{"7.260817: reported later", "7.260817", 2, 1, 1, false, true, true},
+		{"7.260817: more than expected", "7.260817", 1, 2, 0, true, true, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p, broker := registered(t, tt.version)
+			id, _ := enrich(t, p, broker, "198.51.100.7")
+			edit(t, p, id, `toReceived(message: "m")`)
+			if tt.expected > 0 {
+				edit(t, p, id, map[int]string{1: "addExpectations(expectations: 1)", 2: "addExpectations(expectations: 2)"}[tt.expected])
+			}
+			for range tt.early {
+				edit(t, p, id, "reportExpectation")
+			}
+			edit(t, p, id, `toProcessed(message: "done", inError: false)`)
+			if w, _ := p.Work(id); (w.Status == statusComplete) != tt.wantProcessed {
+				t.Errorf("after toProcessed: %+v, want complete %t", w, tt.wantProcessed)
+			}
+			for range tt.late {
+				edit(t, p, id, "reportExpectation")
+			}
+			if w, _ := p.Work(id); (w.Status == statusComplete) != tt.wantLate || w.Alive != tt.wantAlive {
+				t.Errorf("at last: %+v, want complete %t, alive %t", w, tt.wantLate, tt.wantAlive)
+			}
+		})
+	}
+}
+
+// TestDeadWorkLosesObjects: the trap itself, as a connector walks into it that counts its works where it must not. A
+// younger work finishes, the clean-up runs, and the older work's objects are gone without a word.
+func TestDeadWorkLosesObjects(t *testing.T) {
+	t.Parallel()
+	for version, lost := range map[string]bool{"6.8.6": false, "6.8.7": true, "6.8.10": true, "7.260507": true, "7.260510": false, "7.260817": false} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			p, broker := registered(t, version)
+			older, _ := enrich(t, p, broker, "198.51.100.1")
+			younger, _ := enrich(t, p, broker, "198.51.100.2")
+			for _, id := range []string{older, younger} {
+				edit(t, p, id, `toReceived(message: "m")`)
+				edit(t, p, id, "addExpectations(expectations: 1)")
+			}
+			push(t, broker, message(t, younger, note("younger"), nil))
+			until(t, p, "the younger is complete", func() bool { w, _ := p.Work(younger); return w.Status == statusComplete })
+			p.Tick()
+			if w, _ := p.Work(older); !w.Forced || w.Status != statusComplete || w.Alive == lost {
+				t.Errorf("older work = %+v, want it forced, alive %t", w, !lost)
+			}
+			edit(t, p, older, "addExpectations(expectations: 1)") // says yes and does not bring it back
+			push(t, broker, message(t, older, note("older"), nil), message(t, "", note("last"), nil))
+			until(t, p, "the last is imported", func() bool { return p.Imported()["note--last"].Times == 1 })
+			w, _ := p.Work(older)
+			if got := p.Imported()["note--older"].Times == 0; got != lost || (w.Dropped == 1) != lost {
+				t.Errorf("lost = %t, dropped %d, want lost %t", got, w.Dropped, lost)
+			}
+		})
+	}
+}
+
+func TestWorksAreToldApart(t *testing.T) {
+	t.Parallel()
+	p, broker := registered(t, "7.260817.0")
+	ids := map[string]bool{}
+	for range 50 { // more than a millisecond's worth of ids
+		id, _ := enrich(t, p, broker, "198.51.100.7")
+		ids[id] = true
+	}
+	if len(ids) != 50 || len(p.Works()) != 50 {
+		t.Errorf("%d ids and %d works of 50 jobs", len(ids), len(p.Works()))
+	}
+}
