@@ -3,7 +3,6 @@ package pipeline
 import (
 	"time"
 
-	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/ipqs"
 	"opencti-ipqs-worker/stages"
 )
@@ -47,8 +46,6 @@ var (
 	brief   = Schedule{Attempts: 6, First: 200 * time.Millisecond, Most: 5 * time.Second}  // a hiccup of OpenCTI or the broker
 	outlast = Schedule{Attempts: 7, First: 500 * time.Millisecond, Most: 15 * time.Second} // IPQS busy, or its breaker open
 )
-
-var _ Works = (*opencti.Works)(nil)
 
 func or(n, otherwise int) int {
 	if n == 0 {

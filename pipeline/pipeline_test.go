@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -229,7 +230,7 @@ func TestWhatCannotBeDoneIsDeadLettered(t *testing.T) {
 				}
 				want := map[string]string{
 					pipeline.DeadLetterHop: "b", pipeline.DeadLetterReason: string(tt.reason),
-					pipeline.DeadLetterAttempts: fmt.Sprint(tt.attempts), pipeline.DeadLetterJob: "work_1",
+					pipeline.DeadLetterAttempts: strconv.Itoa(tt.attempts), pipeline.DeadLetterJob: "work_1",
 					pipeline.DeadLetterWorkID: "work_1", pipeline.DeadLetterEntityID: "ipv4-addr--1",
 					pipeline.DeadLetterEntityType: "IPv4-Addr", pipeline.DeadLetterVersion: "test",
 					pipeline.DeadLetterError: tt.fault.Error(), pipeline.MetadataVersion: "1", pipeline.MetadataRedelivered: "",
@@ -258,13 +259,15 @@ func TestAnAccountWideFaultIsTriedAgainUnlessSomebodyWaits(t *testing.T) {
 			transport := memory.New(memory.Options{Topics: pipeline.Topics(hops)})
 			ctx, cancel := context.WithCancel(context.Background())
 			want := map[bool]int{false: 3, true: 1}[attended]
-			p, err := pipeline.New(pipeline.Options{Hops: hops, Transport: transport, Ends: &told{}, Attended: attended,
+			p, err := pipeline.New(pipeline.Options{
+				Hops: hops, Transport: transport, Ends: &told{}, Attended: attended,
 				Observe: func(o pipeline.Outcome) {
 					if o.End != pipeline.DeadLettered || o.Attempts != want {
 						t.Errorf("attended %v: end = %+v, want dead-lettered after %d attempts", attended, o, want)
 					}
 					cancel()
-				}})
+				},
+			})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -76,7 +76,7 @@ func (s Schedule) waits() backoff.BackOff {
 	}
 	waits := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(s.First), backoff.WithMaxInterval(s.Most), backoff.WithMaxElapsedTime(0))
-	return backoff.WithMaxRetries(waits, uint64(s.Attempts-1)) //nolint:gosec // Validate holds it above zero
+	return backoff.WithMaxRetries(waits, uint64(s.Attempts-1))
 }
 
 // passing reports whether a fault of this class may be gone at the next attempt.

@@ -47,8 +47,7 @@ func classify(err error) *Fault {
 	for _, rule := range rules {
 		if errors.Is(err, rule.is) {
 			f := &Fault{Class: rule.class, Reason: rule.reason, Err: err}
-			var api *ipqs.APIError
-			if errors.As(err, &api) {
+			if api, ok := errors.AsType[*ipqs.APIError](err); ok {
 				f.After = api.RetryAfter
 			}
 			return f

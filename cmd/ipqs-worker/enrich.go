@@ -108,7 +108,7 @@ func (p *program) observables(args []string, file, typeName string) ([]observabl
 func (p *program) lines(file string) ([]string, error) {
 	from := p.in
 	if file != "-" {
-		f, err := os.Open(file) //nolint:gosec // the file that the user names
+		f, err := os.Open(file)
 		if err != nil {
 			return nil, fmt.Errorf("reading the values: %w", err)
 		}
@@ -154,8 +154,7 @@ func parse(values []string, where, typeName string) ([]observable.Observable, er
 		}
 		if err != nil {
 			problems = append(problems, fmt.Sprintf("%s %d: %v", where, i+1, err))
-			var refused *observable.Error
-			if !errors.As(err, &refused) {
+			if _, ok := errors.AsType[*observable.Error](err); !ok {
 				return nil, err // an unknown type is as wrong for every value
 			}
 			continue

@@ -121,4 +121,3 @@ func asked(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("IPQS was asked %d times, want %s", total, args[0])
 	}
 }
-

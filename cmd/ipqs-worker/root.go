@@ -64,9 +64,8 @@ func execute(ctx context.Context, stop context.CancelFunc, args []string, std st
 		return exitOK
 	}
 	_, _ = fmt.Fprintf(std.err, "ipqs-worker: %v\n", err)
-	var status *statusError
-	if errors.As(err, &status) {
-		return status.status
+	if failed, ok := errors.AsType[*statusError](err); ok {
+		return failed.status
 	}
 	return exitUsage // cobra's own: an unknown command or flag
 }
@@ -128,7 +127,7 @@ func (p *program) configure(purpose config.Purpose) (config.Config, *slog.Logger
 	}
 	logger := telemetry.NewLogger(p.err, c.Connector.LogLevel, c.OpenCTI.JSONLogging)
 	for _, w := range warnings {
-		logger.Warn("configuration", "name", w.Name, "problem", w.Text)
+		logger.Warn("configuration", slog.String("option", w.Name), slog.String("problem", w.Text))
 	}
 	return c, logger, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,13 +43,13 @@ Traces go to OTEL_EXPORTER_OTLP_ENDPOINT, if that is set.`,
 				last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 				defer cancel()
 				if err := shutdown(last); err != nil {
-					logger.Warn("sending the last spans", "error", err)
+					logger.WarnContext(ctx, "sending the last spans", slog.Any("error", err))
 				}
 			}()
 			if err := app.Run(ctx, app.Options{Config: c, Logger: logger, Tracer: tracer, Version: versionText()}); err != nil {
 				return &statusError{exitFailure, err}
 			}
-			logger.Info("stopped")
+			logger.InfoContext(ctx, "stopped")
 			return nil
 		},
 	}

@@ -59,7 +59,7 @@ func newRisks(c config.Config, version string, logger *slog.Logger) (ipqs.Lookup
 	}
 	return ipqs.NewBreaker(client, ipqs.BreakerOptions{
 		OnChange: func(from, to ipqs.State) {
-			logger.Warn("circuit breaker around IPQS", "from", from, "to", to)
+			logger.Warn("circuit breaker around IPQS", slog.String("from", string(from)), slog.String("to", string(to)))
 		},
 	}), nil
 }
@@ -85,12 +85,12 @@ func register(ctx context.Context, client *opencti.Client, o Options) (opencti.R
 		if err != nil {
 			return lasting(fmt.Errorf("registering the connector: %w", err))
 		}
-		o.Logger.InfoContext(ctx, "registered", "platform", version.String(), "connector", o.Config.Connector.ID)
+		o.Logger.InfoContext(ctx, "registered", slog.String("platform", version.String()), slog.String("connector", o.Config.Connector.ID))
 		return nil
 	}
 	waits := backoff.NewExponentialBackOff(backoff.WithMaxInterval(30*time.Second), backoff.WithMaxElapsedTime(0))
 	err := backoff.RetryNotify(attempt, backoff.WithContext(waits, ctx), func(err error, wait time.Duration) {
-		o.Logger.WarnContext(ctx, "OpenCTI does not answer yet", "error", err, "next_try_in", wait.Round(time.Millisecond))
+		o.Logger.WarnContext(ctx, "OpenCTI does not answer yet", slog.Any("error", err), slog.Duration("next_try_in", wait.Round(time.Millisecond)))
 	})
 	return registration, err
 }
@@ -114,9 +114,9 @@ func keepAlive(ctx context.Context, client *opencti.Client, registration opencti
 		next, err := client.Ping(ctx, o.Config.Connector.ID, state)
 		switch {
 		case ctx.Err() != nil:
-			return nil //nolint:nilerr // told to stop
+			return nil // told to stop
 		case err != nil:
-			o.Logger.WarnContext(ctx, "OpenCTI did not take the ping", "error", err)
+			o.Logger.WarnContext(ctx, "OpenCTI did not take the ping", slog.Any("error", err))
 		default:
 			state = next
 		}
@@ -162,7 +162,8 @@ func (l *labels) EnsureLabel(ctx context.Context, value, color string) error {
 	switch {
 	case err == nil:
 	case errors.Is(err, opencti.ErrForbidden), errors.Is(err, opencti.ErrRefused):
-		l.logger.WarnContext(ctx, "OpenCTI does not let us set the colour of a label", "label", value, "error", err)
+		l.logger.WarnContext(ctx, "OpenCTI does not let us set the colour of a label",
+			slog.String("label", value), slog.Any("error", err))
 	default:
 		return err
 	}

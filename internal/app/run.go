@@ -44,7 +44,7 @@ func Run(ctx context.Context, o Options) error {
 	registration, err := register(ctx, client, o)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // told to stop before there was anything to stop
+			return nil // told to stop before there was anything to stop
 		}
 		return err
 	}
@@ -83,7 +83,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer func() {
 		if err := carrier.Close(); err != nil {
-			o.Logger.Warn("closing the broker connection", "error", err)
+			o.Logger.WarnContext(ctx, "closing the broker connection", slog.Any("error", err))
 		}
 	}()
 	world.Intake = carrier
@@ -109,7 +109,7 @@ func Run(ctx context.Context, o Options) error {
 	group.Go(func() error {
 		select {
 		case <-p.Running():
-			o.Logger.InfoContext(ctx, "enriching", "queue", registration.Listen, "scope", o.Config.Connector.Scope)
+			o.Logger.InfoContext(ctx, "enriching", slog.String("queue", registration.Listen), slog.Any("scope", o.Config.Connector.Scope))
 		case <-ctx.Done():
 		}
 		return nil
@@ -127,15 +127,16 @@ func choices(c config.Config) (stages.Policy, stages.Enrichment, error) {
 	if err != nil {
 		return stages.Policy{}, stages.Enrichment{}, fmt.Errorf("IPQS_DEFAULT_TLP: %w", err)
 	}
-	return stages.Policy{
-			Scope:       c.Connector.Scope,
-			MaxTLP:      maxTLP,
-			DefaultTLP:  defaultTLP,
-			SkipPrivate: c.IPQS.SkipPrivate,
-		}, stages.Enrichment{
-			DefaultTLP:          defaultTLP,
-			Confidence:          c.Connector.ConfidenceLevel,
-			IPRelationships:     c.IPQS.IPAddRelationships,
-			DomainRelationships: c.IPQS.DomainAddRelationships,
-		}, nil
+	policy := stages.Policy{
+		Scope:       c.Connector.Scope,
+		MaxTLP:      maxTLP,
+		DefaultTLP:  defaultTLP,
+		SkipPrivate: c.IPQS.SkipPrivate,
+	}
+	return policy, stages.Enrichment{
+		DefaultTLP:          defaultTLP,
+		Confidence:          c.Connector.ConfidenceLevel,
+		IPRelationships:     c.IPQS.IPAddRelationships,
+		DomainRelationships: c.IPQS.DomainAddRelationships,
+	}, nil
 }

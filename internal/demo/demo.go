@@ -29,7 +29,7 @@ import (
 
 const (
 	connectorID = "d3a0d3a0-0000-4000-8000-000000000001"
-	token       = "demo-token" //nolint:gosec // the stand-in's own
+	token       = "demo-token"
 	key         = "demo-key"
 )
 
@@ -58,7 +58,7 @@ func Run(ctx context.Context, o Options) error {
 	script(fake.Fake, observables)
 
 	broker := openctitest.MemoryBroker()
-	platform, address, err := serve(openctitest.Options{Token: token, Broker: broker, Logger: o.Logger})
+	platform, address, err := serve(ctx, openctitest.Options{Token: token, Broker: broker, Logger: o.Logger})
 	if err != nil {
 		return err
 	}
@@ -120,12 +120,12 @@ type server struct {
 	http *http.Server
 }
 
-func serve(o openctitest.Options) (*server, string, error) {
+func serve(ctx context.Context, o openctitest.Options) (*server, string, error) {
 	platform, err := openctitest.New(o)
 	if err != nil {
 		return nil, "", fmt.Errorf("making a stand-in for OpenCTI: %w", err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, "", fmt.Errorf("listening for OpenCTI's stand-in: %w", err)
 	}

@@ -24,7 +24,8 @@ func TestRender(t *testing.T) {
 	}{
 		{"nothing", nil, []string{"no spans"}},
 		{
-			"a tree", []Span{span("4", "2", "other", 20, 40), span("2", "1", "lookup", 10, 40), failed, span("1", "gone", "resolve", 0, 10)},
+			"a tree",
+			[]Span{span("4", "2", "other", 20, 40), span("2", "1", "lookup", 10, 40), failed, span("1", "gone", "resolve", 0, 10)},
 			[]string{
 				"resolve            ██████████                                    10ms",
 				"└─ lookup                   ███████████████████████████████      30ms",
@@ -33,7 +34,8 @@ func TestRender(t *testing.T) {
 			},
 		},
 		{
-			"spans of no length", []Span{span("1", "", "a", 0, 0)},
+			"spans of no length",
+			[]Span{span("1", "", "a", 0, 0)},
 			[]string{"a  █                                               0s"},
 		},
 	}
