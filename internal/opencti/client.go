@@ -106,7 +106,7 @@ func (c *Client) About(ctx context.Context) (Version, error) {
 	}
 	version, err := ParseVersion(answer.About.Version)
 	if err != nil {
-		c.log.WarnContext(ctx, "OpenCTI's version is unreadable, taking it for the newest", "error", err)
+		c.log.WarnContext(ctx, "OpenCTI's version is unreadable, taking it for the newest", slog.Any("error", err))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -278,7 +278,7 @@ func TestSecretPrintsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := &bytes.Buffer{}
-	slog.New(slog.NewJSONHandler(log, nil)).Info("x", "registration", r, "pass", r.Connection.Pass)
+	slog.New(slog.NewJSONHandler(log, nil)).InfoContext(t.Context(), "x", slog.Any("registration", r), slog.Any("pass", r.Connection.Pass))
 	for _, text := range []string{
 		fmt.Sprint(r), fmt.Sprintf("%+v %#v %s %q %x", r, r, r.Connection.Pass, r.Connection.Pass, r.Connection.Pass), string(marshalled), log.String(),
 	} {

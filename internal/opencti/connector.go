@@ -119,14 +119,14 @@ func (c *Client) Register(ctx context.Context, connector Connector) (Registratio
 		input := connector.input(has, c.dropped)
 		c.mu.Unlock()
 		registration, err := c.register(ctx, input)
-		var refusal *Error
-		if !errors.As(err, &refusal) || !droppable(refusal.refused, input) {
+		refusal, ok := errors.AsType[*Error](err)
+		if !ok || !droppable(refusal.refused, input) {
 			return registration, err
 		}
 		c.mu.Lock()
 		c.dropped[refusal.refused] = true
 		c.mu.Unlock()
-		c.log.WarnContext(ctx, "OpenCTI does not know a field of the registration, going on without it", "field", refusal.refused)
+		c.log.WarnContext(ctx, "OpenCTI does not know a field of the registration, going on without it", slog.String("field", refusal.refused))
 	}
 }
 
@@ -201,8 +201,7 @@ func (c *Client) Ping(ctx context.Context, connectorID, state string) (newState 
 	}
 	if err := c.do(ctx, op, variables, "", &answer); err != nil {
 		// The platform says so by a functional error without a code of its own.
-		var refusal *Error
-		if errors.As(err, &refusal) && strings.Contains(refusal.Message, "No connector found") {
+		if refusal, ok := errors.AsType[*Error](err); ok && strings.Contains(refusal.Message, "No connector found") {
 			refusal.Code = codeNull
 		}
 		return "", err

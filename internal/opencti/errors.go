@@ -133,8 +133,7 @@ func wayError(ctx context.Context, operation string, err error) error {
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return fmt.Errorf("opencti: %s: %w", operation, context.Canceled)
 	}
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
 	return &Error{Operation: operation, Message: shorten(err.Error(), maxMessage), cause: err}

@@ -54,7 +54,7 @@ func TestErrorIs(t *testing.T) {
 	for _, tt := range tests {
 		err := fmt.Errorf("reading: %w", &Error{Operation: "Op", Code: tt.code, Status: tt.status})
 		for _, sentinel := range sentinels {
-			if got, want := errors.Is(err, sentinel), sentinel == tt.want; got != want {
+			if got, want := errors.Is(err, sentinel), errors.Is(tt.want, sentinel); got != want {
 				t.Errorf("code %q, status %d: errors.Is(%v) = %t, want %t", tt.code, tt.status, sentinel, got, want)
 			}
 		}

@@ -17,23 +17,28 @@ func TestPushMessage(t *testing.T) {
 		want          string
 	}{
 		{
-			"5.4: five keys and the work, update forced", "5.4.1", PushOptions{ApplicantID: "u", WorkID: "w", Sequence: 1},
+			"5.4: five keys and the work, update forced", "5.4.1",
+			PushOptions{ApplicantID: "u", WorkID: "w", Sequence: 1},
 			`{"applicant_id":"u","action_sequence":1,"entities_types":[],"content":"` + content + `","update":true,"work_id":"w"}`,
 		},
 		{
-			"6.4: bundle_type, draft_id null", "6.4.0", PushOptions{ApplicantID: "u", WorkID: "w", Sequence: 2},
+			"6.4: bundle_type, draft_id null", "6.4.0",
+			PushOptions{ApplicantID: "u", WorkID: "w", Sequence: 2},
 			`{"bundle_type":"QUEUE_BUNDLE","applicant_id":"u","action_sequence":2,"entities_types":[],"content":"` + content + `","update":false,"draft_id":null,"work_id":"w"}`,
 		},
 		{
-			"newest: no_split", "7.260817", PushOptions{ApplicantID: "u", WorkID: "w", DraftID: "d", Sequence: 3},
+			"newest: no_split", "7.260817",
+			PushOptions{ApplicantID: "u", WorkID: "w", DraftID: "d", Sequence: 3},
 			`{"bundle_type":"QUEUE_BUNDLE","applicant_id":"u","action_sequence":3,"entities_types":[],"content":"` + content + `","update":false,"draft_id":"d","no_split":false,"work_id":"w"}`,
 		},
 		{
-			"untracked: work_id is absent, not null", "6.8.10", PushOptions{ApplicantID: "u", Sequence: 1},
+			"untracked: work_id is absent, not null", "6.8.10",
+			PushOptions{ApplicantID: "u", Sequence: 1},
 			`{"bundle_type":"QUEUE_BUNDLE","applicant_id":"u","action_sequence":1,"entities_types":[],"content":"` + content + `","update":false,"draft_id":null,"no_split":false}`,
 		},
 		{
-			"a draft is named whatever we know of the release", "5.4.1", PushOptions{ApplicantID: "u", DraftID: "d", Sequence: 1},
+			"a draft is named whatever we know of the release", "5.4.1",
+			PushOptions{ApplicantID: "u", DraftID: "d", Sequence: 1},
 			`{"applicant_id":"u","action_sequence":1,"entities_types":[],"content":"` + content + `","update":true,"draft_id":"d"}`,
 		},
 	}

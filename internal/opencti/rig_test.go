@@ -84,9 +84,9 @@ func (r *rig) job(value string) opencti.Request {
 }
 
 // push publishes objects from to before to of a work, which has to be empty where works are not tracked.
-func (r *rig) push(workID, value string, from, to int) {
+func (r *rig) push(workID, value string, n int) {
 	r.t.Helper()
-	for i := from; i < to; i++ {
+	for i := range n {
 		object := fmt.Sprintf(`{"type":"bundle","id":"bundle--0f7b1d4e-6f3c-4d55-9c8e-5b6a7c8d9e0f","spec_version":"2.1","x_opencti_seq":1,`+
 			`"objects":[{"type":"note","id":"note--%s-%d","spec_version":"2.1","content":"x"}]}`, value, i)
 		message, err := opencti.PushMessage(opencti.PushOptions{

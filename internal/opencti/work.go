@@ -3,6 +3,7 @@ package opencti
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 )
 
@@ -32,10 +33,10 @@ func (w *Works) Received(ctx context.Context, workID, message string) error {
 }
 
 // Announce tells that n objects will be published, and has to return before the first of them is. again says that the job
-// may have been here before (a redelivery, a replay, another attempt after an error of Announce itself): then the work is
-// read first and only what is missing is added, so that no expectation is counted twice.
+// may have been here before: a redelivery, a replay, or another attempt after anything from Announce on went wrong. Then
+// the work is read first and only what is missing is added, so that no expectation is counted twice.
 //
-// On releases that must not count (Capabilities.Tracked) it asks nothing and returns the zero WorkState, as it does for a
+// On releases that must not count ([Capabilities].Tracked) it asks nothing and returns the zero WorkState, as it does for a
 // deleted work: the objects are published without the work's id then.
 func (w *Works) Announce(ctx context.Context, workID string, n int, again bool) (WorkState, error) {
 	if workID == "" {
@@ -51,7 +52,8 @@ func (w *Works) Announce(ctx context.Context, workID string, n int, again bool) 
 		case errors.Is(err, ErrForbidden):
 			// Without the right to read works it is safer to count too little (the work closes early, its objects are
 			// imported all the same) than to count twice (it never closes).
-			w.client.log.WarnContext(ctx, "the connector's user may not read works, not announcing a repeated job again", "error", err)
+			w.client.log.WarnContext(ctx, "the connector's user may not read works, not announcing a repeated job again",
+				slog.Any("error", err))
 			return WorkState{Tracked: true}, nil
 		case err != nil || found == nil:
 			return WorkState{}, err
@@ -190,8 +192,8 @@ func (w *Works) read(ctx context.Context, workID string) (*work, error) {
 // an error the record is asked for, and when it is gone there is nobody to tell and no error.
 func (w *Works) tell(ctx context.Context, op operation, variables map[string]any) (gone bool, err error) {
 	err = w.client.do(ctx, op, variables, "", &struct{}{})
-	var refusal *Error
-	if !errors.As(err, &refusal) || refusal.Status != http.StatusOK || errors.Is(err, ErrAuth) || errors.Is(err, ErrForbidden) {
+	refusal, ok := errors.AsType[*Error](err)
+	if !ok || refusal.Status != http.StatusOK || errors.Is(err, ErrAuth) || errors.Is(err, ErrForbidden) {
 		return false, err
 	}
 	if errors.Is(err, ErrWorkNotAlive) || errors.Is(err, ErrNotFound) {

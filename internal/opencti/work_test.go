@@ -23,12 +23,12 @@ func TestWorks(t *testing.T) {
 	}{
 		{"published", func(r *rig, ctx context.Context, id string) {
 			r.announce(id, n, false)
-			r.push(r.tracked(id), "a", 0, n)
+			r.push(r.tracked(id), "a", n)
 			r.must(r.works.Processed(ctx, id, "done"))
 		}, n, false},
 		{"imported before it is processed", func(r *rig, ctx context.Context, id string) {
 			r.announce(id, n, false)
-			r.push(r.tracked(id), "a", 0, n)
+			r.push(r.tracked(id), "a", n)
 			r.wait("all is imported", func() bool { return len(r.platform.Imported()) == n })
 			r.must(r.works.Processed(ctx, id, "done"))
 		}, n, false},
@@ -44,26 +44,26 @@ func TestWorks(t *testing.T) {
 		}, 0, true},
 		{"failed half-way through publishing", func(r *rig, ctx context.Context, id string) {
 			r.announce(id, n, false)
-			r.push(r.tracked(id), "a", 0, 1)
+			r.push(r.tracked(id), "a", 1)
 			r.must(r.works.Failed(ctx, id, "the broker is away"))
 		}, 1, true},
 		{"redelivered after it was announced", func(r *rig, ctx context.Context, id string) {
 			r.announce(id, n, false)
 			r.announce(id, n, true)
-			r.push(r.tracked(id), "a", 0, n)
+			r.push(r.tracked(id), "a", n)
 			r.must(r.works.Processed(ctx, id, "done"))
 		}, n, false},
 		{"redelivered half-way through publishing", func(r *rig, ctx context.Context, id string) {
 			r.announce(id, n, false)
-			r.push(r.tracked(id), "a", 0, 2)
+			r.push(r.tracked(id), "a", 2)
 			r.must(r.works.Received(ctx, id, "received"))
 			r.announce(id, n, true)
-			r.push(r.tracked(id), "a", 0, n)
+			r.push(r.tracked(id), "a", n)
 			r.must(r.works.Processed(ctx, id, "done"))
 		}, n, false},
 		{"redelivered before anything was announced", func(r *rig, ctx context.Context, id string) {
 			r.announce(id, n, true)
-			r.push(r.tracked(id), "a", 0, n)
+			r.push(r.tracked(id), "a", n)
 			r.must(r.works.Processed(ctx, id, "done"))
 		}, n, false},
 		{"replayed after it failed", func(r *rig, ctx context.Context, id string) {
@@ -71,7 +71,7 @@ func TestWorks(t *testing.T) {
 			if state := r.announce(id, n, true); state.Ended {
 				r.t.Error("Announce() of a work that failed is Ended, want it done again")
 			}
-			r.push(r.tracked(id), "a", 0, n)
+			r.push(r.tracked(id), "a", n)
 			r.must(r.works.Processed(ctx, id, "done"))
 		}, n, true},
 	}
@@ -113,7 +113,7 @@ func TestRedeliveredAfterItEnded(t *testing.T) {
 			id := r.job("198.51.100.7").WorkID
 			r.must(r.works.Received(t.Context(), id, "received"))
 			r.announce(id, n, false)
-			r.push(r.tracked(id), "a", 0, n)
+			r.push(r.tracked(id), "a", n)
 			r.must(r.works.Processed(t.Context(), id, "done"))
 			r.ended(id, n)
 
@@ -123,7 +123,7 @@ func TestRedeliveredAfterItEnded(t *testing.T) {
 				t.Fatalf("Announce() of an ended work = %+v, want Ended %t", state, r.has.Tracked)
 			}
 			if !state.Ended { // where nothing is read, the job is simply done again
-				r.push("", "a", 0, n)
+				r.push("", "a", n)
 				r.must(r.works.Processed(t.Context(), id, "done"))
 			}
 			r.ended(id, n)
@@ -165,13 +165,13 @@ func TestOutOfOrderWorks(t *testing.T) {
 			}
 			// The older job waits for a retry. The younger one goes all the way, and the clean-up closes the older work.
 			r.announce(younger, 1, false)
-			r.push(r.tracked(younger), "younger", 0, 1)
+			r.push(r.tracked(younger), "younger", 1)
 			r.must(r.works.Processed(t.Context(), younger, "done"))
 			r.ended(younger, 1)
 			r.platform.Tick()
 
 			r.announce(older, 2, false)
-			r.push(r.tracked(older), "older", 0, 2)
+			r.push(r.tracked(older), "older", 2)
 			r.must(r.works.Processed(t.Context(), older, "done"))
 			r.wait("all is imported", func() bool { return len(r.platform.Imported()) == 3 })
 			for _, w := range r.platform.Works() {

@@ -81,7 +81,7 @@ func parse(schema *ast.Schema, document string, variables map[string]any) (*quer
 	if strings.Contains(document, "__schema") {
 		return nil, &refusal{"FORBIDDEN_ACCESS", "GraphQL introspection is not authorized!"}
 	}
-	parsed, problems := gqlparser.LoadQuery(schema, document)
+	parsed, problems := gqlparser.LoadQueryWithRules(schema, document, nil)
 	if len(problems) > 0 {
 		return nil, &refusal{codeInvalid, problems[0].Message}
 	}

@@ -1,10 +1,12 @@
 package openctitest
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math"
 	"slices"
@@ -52,17 +54,22 @@ type envelope struct {
 	raw    json.RawMessage
 }
 
-// importFor consumes a connector's push queue until the platform is closed.
-func (p *Platform) importFor(connectorID string) {
-	err := p.broker.ConsumePush(p.ctx, connectorID, func(body []byte) error {
-		if err := p.Wait(p.ctx, func() bool { p.mu.Lock(); defer p.mu.Unlock(); return !p.paused }); err != nil {
+// importFor consumes a connector's push queue until ctx ends.
+func (p *Platform) importFor(ctx context.Context, connectorID string) {
+	running := func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return !p.paused
+	}
+	err := p.broker.ConsumePush(ctx, connectorID, func(body []byte) error {
+		if err := p.Wait(ctx, running); err != nil {
 			return err
 		}
 		p.set(func() { p.take(body) })
 		return nil
 	})
-	if err != nil && p.ctx.Err() == nil {
-		p.log.Error("consuming the push queue", "connector", connectorID, "error", err)
+	if err != nil && ctx.Err() == nil {
+		p.log.ErrorContext(ctx, "consuming the push queue", slog.String("connector", connectorID), slog.Any("error", err))
 	}
 }
 

@@ -217,6 +217,7 @@ func (p *Platform) workJob(workID string, o *Observable, trigger Trigger, draftI
 			internal["mode"] = "manual"
 		case Auto:
 			internal["trigger"] = "create"
+		default: // an update, told automatically
 		}
 		event["stix_entity"] = compact(p.stix(o))
 		event["stix_objects"] = nil

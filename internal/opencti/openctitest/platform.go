@@ -47,14 +47,13 @@ type Platform struct {
 	broker  Broker
 	log     *slog.Logger
 
-	ctx    context.Context // of the importers
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	wg sync.WaitGroup // the importers
 
 	mu          sync.Mutex
 	changed     chan struct{} // closed and replaced whenever anything below changes
 	connectors  map[string]*connector
-	importing   map[string]bool // connectors that have an importer
+	importers   map[string]context.CancelFunc
+	closed      bool
 	observables map[string]*Observable
 	labels      map[string]label
 	works       map[string]*work
@@ -110,13 +109,11 @@ func New(o Options) (*Platform, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	p := &Platform{
 		version: version, rules: rulesOf(version), schema: schema, token: o.Token, broker: o.Broker, log: o.Logger,
-		ctx: ctx, cancel: cancel,
 		changed:     make(chan struct{}),
 		connectors:  map[string]*connector{},
-		importing:   map[string]bool{},
+		importers:   map[string]context.CancelFunc{},
 		observables: map[string]*Observable{},
 		labels:      map[string]label{},
 		works:       map[string]*work{},
@@ -133,7 +130,12 @@ func New(o Options) (*Platform, error) {
 
 // Close stops the importers and waits for them. It does not close the broker.
 func (p *Platform) Close() error {
-	p.cancel()
+	p.set(func() {
+		p.closed = true
+		for _, stop := range p.importers {
+			stop()
+		}
+	})
 	p.wg.Wait()
 	return nil
 }
@@ -187,11 +189,11 @@ func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	text, err := json.Marshal(body)
 	if err != nil {
-		p.log.Error("encoding an answer", "error", err)
+		p.log.ErrorContext(r.Context(), "encoding an answer", slog.Any("error", err))
 		return
 	}
 	if _, err := w.Write(text); err != nil {
-		p.log.Debug("writing an answer", "error", err)
+		p.log.DebugContext(r.Context(), "writing an answer", slog.Any("error", err))
 	}
 }
 
@@ -274,9 +276,14 @@ func (p *Platform) Wait(ctx context.Context, done func() bool) error {
 // WaitWorks waits until there are n works and all of them are complete.
 func (p *Platform) WaitWorks(ctx context.Context, n int) error {
 	return p.Wait(ctx, func() bool {
-		works := p.Works()
-		open := slices.ContainsFunc(works, func(w Work) bool { return w.Status != statusComplete })
-		return len(works) >= n && !open
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, w := range p.works {
+			if w.Status != statusComplete {
+				return false
+			}
+		}
+		return len(p.works) >= n
 	})
 }
 

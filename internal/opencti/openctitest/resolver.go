@@ -3,6 +3,7 @@ package openctitest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -62,9 +63,10 @@ func (p *Platform) register(ctx context.Context, input map[string]any) (any, err
 		c.state, c.stateReset, c.lastReported = known.state, known.stateReset, known.lastReported
 	}
 	p.connectors[id] = c
-	if !p.importing[id] {
-		p.importing[id] = true
-		p.wg.Go(func() { p.importFor(id) })
+	if p.importers[id] == nil && !p.closed {
+		importing, stop := context.WithCancel(context.WithoutCancel(ctx)) // it outlives the request that starts it
+		p.importers[id] = stop
+		p.wg.Go(func() { p.importFor(importing, id) })
 	}
 	p.notify()
 	return p.describe(c), nil
@@ -243,7 +245,7 @@ func (p *Platform) merge(previous, answered json.RawMessage) (json.RawMessage, e
 		return nil, fmt.Errorf("previous_bundle is no bundle: %w", err)
 	}
 	if err := json.Unmarshal(answered, &now); err != nil || now.Type != "bundle" || len(now.Objects) == 0 {
-		return nil, fmt.Errorf("bundle is none, or has no objects")
+		return nil, errors.New("bundle is none, or has no objects")
 	}
 	if !p.rules.merges {
 		return answered, nil
