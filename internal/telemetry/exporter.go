@@ -22,7 +22,7 @@ type quietExporter struct {
 func (e *quietExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(e.life, func() { cancel(context.Cause(e.life)) })() //nolint:contextcheck // it is the other one on purpose
+	defer context.AfterFunc(e.life, func() { cancel(context.Cause(e.life)) })()
 
 	err := e.SpanExporter.ExportSpans(ctx, spans)
 	switch {
