@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -94,7 +95,7 @@ func (t *tally) summary(w io.Writer, platform *openctitest.Platform, took time.D
 	line := func(format string, args ...any) { _, _ = fmt.Fprintf(table, format+"\n", args...) }
 	line("\n%d jobs in %s\n", t.jobs, took.Round(100*time.Millisecond))
 	for _, end := range []pipeline.End{pipeline.Published, pipeline.Skipped, pipeline.DeadLettered} {
-		line("  %s\t%d\t%s", end, ends[end], list(reasons[end]))
+		line("  %s\t%d%s", end, ends[end], list(reasons[end]))
 	}
 	line("  works complete in OpenCTI\t%d\t%d objects imported", complete, len(platform.Imported()))
 	line("\nTYPE\tLOW\tMEDIUM\tHIGH\tCRITICAL\tUNKNOWN")
@@ -174,15 +175,16 @@ func (t *tally) account(platform *openctitest.Platform) error {
 	return nil
 }
 
+// list is a column of reasons and how often they were met, or no column.
 func list(reasons map[stages.Reason]int) string {
-	text := ""
+	var parts []string
 	for _, reason := range slices.Sorted(maps.Keys(reasons)) {
-		if text != "" {
-			text += ", "
-		}
-		text += fmt.Sprintf("%s %d", reason, reasons[reason])
+		parts = append(parts, fmt.Sprintf("%s %d", reason, reasons[reason]))
 	}
-	return text
+	if len(parts) == 0 {
+		return ""
+	}
+	return "\t" + strings.Join(parts, ", ")
 }
 
 // at returns the given percentile of sorted times.
