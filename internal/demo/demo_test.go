@@ -44,7 +44,7 @@ func TestAccountMissesAJob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer world.Close()
+	t.Cleanup(world.Close)
 	ended := func(id string) pipeline.Outcome {
 		return pipeline.Outcome{
 			Hop: "publish", Job: stages.Job{ID: id, Request: &opencti.Request{}}, End: pipeline.Published,
