@@ -46,6 +46,8 @@ type Connector struct {
 	ConfidenceLevel *int
 	// LogLevel is the least level that is logged.
 	LogLevel slog.Level
+	// MetricsPort is where the worker's state is served over HTTP; 0 is nowhere.
+	MetricsPort int
 }
 
 // IPQS says how to ask IPQualityScore and what to do with its answers.
@@ -92,4 +94,6 @@ type Worker struct {
 	LookupConcurrency int
 	// ShutdownTimeout is how long jobs in hand may take to finish when the worker is told to stop.
 	ShutdownTimeout time.Duration
+	// MetricsHost is the address of this machine that Connector.MetricsPort is on; empty is all of them.
+	MetricsHost string
 }

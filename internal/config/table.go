@@ -149,6 +149,12 @@ func Table() []Option {
 			set:         into(func(c *Config) *slog.Level { return &c.Connector.LogLevel }, parseLevel),
 		},
 		{
+			Env: "CONNECTOR_METRICS_PORT", Kind: Number, Default: "9095",
+			Description: "Port on which /livez and /readyz are served; 0 serves them nowhere.",
+			Accepts:     "a whole number from 0 to 65535",
+			set:         into(func(c *Config) *int { return &c.Connector.MetricsPort }, parseInt(0, 65535)),
+		},
+		{
 			Env: "IPQS_PRIVATE_KEY", Kind: Text, Required: true, Secret: true, For: ForEnrich,
 			Description: "API key of the IPQualityScore account.",
 			Accepts:     "the API key of an IPQualityScore account",
@@ -268,6 +274,12 @@ func Table() []Option {
 			Description: "Time that jobs in hand have to finish when the worker is stopped; the rest go back untouched.",
 			Accepts:     "a duration from 1s to 15m, such as 25s or 1m30s",
 			set:         into(func(c *Config) *time.Duration { return &c.Worker.ShutdownTimeout }, parseDuration(time.Second, 15*time.Minute)),
+		},
+		{
+			Env: "WORKER_METRICS_HOST", Kind: Text,
+			Description: "Address to listen on at CONNECTOR_METRICS_PORT; not set, every one of the machine.",
+			Accepts:     "an address or host name of this machine, such as 127.0.0.1",
+			set:         into(func(c *Config) *string { return &c.Worker.MetricsHost }, parseText),
 		},
 	}
 }

@@ -52,7 +52,8 @@ func TestEveryOptionHasAnEffect(t *testing.T) {
 		"IPQS_DEFAULT_TLP": "green", "IPQS_MAX_TLP": "red", "IPQS_SKIP_PRIVATE": "no", "MQ_HOST": "h", "MQ_PORT": "1",
 		"MQ_VHOST": "/", "MQ_USER": "u", "MQ_PASS": "p", "MQ_USE_SSL": "no", "MQ_USE_SSL_CA": cert, "MQ_USE_SSL_CERT": cert,
 		"MQ_USE_SSL_KEY": key, "MQ_USE_SSL_REJECT_UNAUTHORIZED": "no", "WORKER_QUEUE_TYPE": "quorum",
-		"WORKER_LOOKUP_CONCURRENCY": "1", "WORKER_SHUTDOWN_TIMEOUT": "1s",
+		"WORKER_LOOKUP_CONCURRENCY": "1", "WORKER_SHUTDOWN_TIMEOUT": "1s", "CONNECTOR_METRICS_PORT": "0",
+		"WORKER_METRICS_HOST": "127.0.0.1",
 	}
 	other := map[string]string{"MQ_USE_SSL_CERT": "MQ_USE_SSL_KEY=" + key, "MQ_USE_SSL_KEY": "MQ_USE_SSL_CERT=" + cert}
 	for _, o := range Table() {
