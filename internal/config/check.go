@@ -1,7 +1,6 @@
 package config
 
 import (
-	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/url"
@@ -37,9 +36,10 @@ func check(c *Config, purpose Purpose, wrong []string) (warnings []Warning, prob
 	if !slices.Contains(wrong, "CONNECTOR_SCOPE") {
 		problems = append(problems, checkScope(c, warn)...)
 	}
-	if !slices.Contains(wrong, "MQ_USE_SSL_CERT") && !slices.Contains(wrong, "MQ_USE_SSL_KEY") {
-		problems = append(problems, checkClientCert(c.MQ)...)
-	}
+	problems = append(problems, checkKeyPair(keyPair{
+		certEnv: "MQ_USE_SSL_CERT", keyEnv: "MQ_USE_SSL_KEY", passphraseEnv: "MQ_USE_SSL_PASSPHRASE",
+		cert: c.MQ.Cert, key: &c.MQ.Key, passphrase: c.MQ.Passphrase,
+	}, wrong)...)
 	return warnings, problems
 }
 
@@ -85,26 +85,5 @@ func checkScope(c *Config, warn func(env, text string)) []error {
 		}}
 	}
 	c.Connector.Scope = scope
-	return nil
-}
-
-func checkClientCert(mq MQ) []error {
-	missing := func(env, other string) []error {
-		return []error{&KeyError{Env: env, YAML: yamlKey(env), Want: "the other half of " + other}}
-	}
-	switch {
-	case mq.Cert == "" && mq.Key.IsZero():
-		return nil
-	case mq.Cert == "":
-		return missing("MQ_USE_SSL_CERT", "MQ_USE_SSL_KEY")
-	case mq.Key.IsZero():
-		return missing("MQ_USE_SSL_KEY", "MQ_USE_SSL_CERT")
-	}
-	if _, err := tls.X509KeyPair([]byte(mq.Cert), []byte(mq.Key.Reveal())); err != nil {
-		return []error{&KeyError{
-			Env: "MQ_USE_SSL_KEY", YAML: yamlKey("MQ_USE_SSL_KEY"),
-			Found: redacted + " (" + strings.TrimPrefix(err.Error(), "tls: ") + ")", Want: "the unencrypted key of the certificate in MQ_USE_SSL_CERT",
-		}}
-	}
 	return nil
 }

@@ -1,15 +1,7 @@
 package config
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"log/slog"
-	"math/big"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -116,68 +108,4 @@ func TestLoadWarnings(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestClientCertificate(t *testing.T) {
-	t.Parallel()
-	cert, key := certificate(t)
-	cert, key = strings.TrimSpace(cert), strings.TrimSpace(key)
-	_, otherKey := certificate(t)
-	certPath := filepath.Join(t.TempDir(), "client.pem")
-	if err := os.WriteFile(certPath, []byte(cert), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	tests := []struct {
-		name string
-		env  []string
-		want string
-	}{
-		{name: "texts", env: []string{"MQ_USE_SSL_CERT=" + cert, "MQ_USE_SSL_KEY=" + key, "MQ_USE_SSL_CA=" + cert}},
-		{name: "path", env: []string{"MQ_USE_SSL_CERT=" + certPath, "MQ_USE_SSL_KEY=" + key}},
-		{name: "no key", env: []string{"MQ_USE_SSL_CERT=" + cert}, want: "MQ_USE_SSL_KEY (mq.use_ssl_key): not set, want the other half of MQ_USE_SSL_CERT"},
-		{name: "no certificate", env: []string{"MQ_USE_SSL_KEY=" + key}, want: "MQ_USE_SSL_CERT (mq.use_ssl_cert): not set, want the other half of MQ_USE_SSL_KEY"},
-		{
-			name: "key of another", env: []string{"MQ_USE_SSL_CERT=" + cert, "MQ_USE_SSL_KEY=" + otherKey},
-			want: "MQ_USE_SSL_KEY (mq.use_ssl_key): found [REDACTED] (private key does not match public key), want the unencrypted key of the certificate in MQ_USE_SSL_CERT",
-		},
-		{
-			name: "key as authority", env: []string{"MQ_USE_SSL_CA=" + key},
-			want: `MQ_USE_SSL_CA (mq.use_ssl_ca): found [REDACTED] (it holds no certificate) in the environment, want a text in PEM, or the path of a file that holds one`,
-		},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			c, _, err := Load(Options{Path: noFile(t), Environ: minimal(tt.env...)})
-			if tt.want == "" {
-				if err != nil || c.MQ.Cert != cert || c.MQ.Key.Reveal() != key {
-					t.Errorf("Load() = %v, %v, want the certificate and its key", c.MQ, err)
-				}
-				return
-			}
-			if err == nil || !strings.HasSuffix(err.Error(), "\n  "+tt.want) {
-				t.Errorf("Load() error = %v, want %s", err, tt.want)
-			}
-		})
-	}
-}
-
-// certificate makes a certificate and its key, both in PEM.
-func certificate(t *testing.T) (cert, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),
-		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}))
 }

@@ -26,6 +26,8 @@ type OpenCTI struct {
 	JSONLogging bool
 	// CustomHeaders are sent with every request to the platform, by name. Their values may be credentials of a proxy.
 	CustomHeaders map[string]Secret
+	// CA holds certificates of authorities in PEM, in addition to the system's; empty for the system's alone.
+	CA string
 }
 
 // Connector is what the worker tells OpenCTI about itself, and its log level.
@@ -80,8 +82,10 @@ type MQ struct {
 	CA string
 	// Cert is the client certificate in PEM. Cert and Key are both set, or neither is.
 	Cert string
-	// Key is the client certificate's key in PEM.
+	// Key is the client certificate's key in PEM, decrypted.
 	Key Secret
+	// Passphrase is what Key was encrypted with, if it was.
+	Passphrase Secret
 	// RejectUnauthorized says whether the broker's certificate is checked.
 	RejectUnauthorized bool
 }

@@ -29,7 +29,8 @@ func (e *Error) Unwrap() []error { return e.Problems }
 
 // KeyError is one option that cannot be used, or is missing.
 type KeyError struct {
-	// Env is the option's variable and YAML its key in config.yml. Env is empty where a whole section is wrong.
+	// Env is the option's variable and YAML its key in config.yml. Env is empty where a whole section is wrong, YAML for an
+	// option that is a variable only.
 	Env, YAML string
 	// Found is what was found, quoted, as [REDACTED] for a secret, and where; empty for an option that is not set.
 	Found string
@@ -40,7 +41,10 @@ type KeyError struct {
 // Error returns for example `MQ_PORT (mq.port): found "x" in the environment, want a whole number from 1 to 65535`.
 func (e *KeyError) Error() string {
 	name := e.YAML
-	if e.Env != "" {
+	switch {
+	case e.YAML == "":
+		name = e.Env
+	case e.Env != "":
 		name = e.Env + " (" + e.YAML + ")"
 	}
 	if e.Found == "" {

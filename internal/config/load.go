@@ -68,11 +68,12 @@ func load(o Options, provider koanf.Provider) (Config, []Warning, error) {
 		wrong []string
 	)
 	for _, option := range table {
-		src := fromFile
-		if fromEnv.Exists(option.YAML()) {
+		src, value := fromFile, merged.Get(option.path())
+		if fromEnv.Exists(option.path()) {
 			src = fromEnv
+		} else if option.EnvOnly {
+			value = option.Default // whatever the file says
 		}
-		value := merged.Get(option.YAML())
 		if option.For < o.Require {
 			value, option.Required = option.Default, false
 		}
@@ -176,8 +177,7 @@ func asText(value any, kind Kind) (text, shape string) {
 // (a problem), and a section where a value is expected (a problem too).
 func takeMisshapen(f source, table []Option, purpose Purpose) []error {
 	var problems []error
-	for _, prefix := range prefixes() {
-		section := strings.ToLower(strings.TrimSuffix(prefix, "_"))
+	for _, section := range sections(table) {
 		value := f.Get(section)
 		if _, ok := value.(map[string]any); value == nil || ok {
 			continue
@@ -189,11 +189,11 @@ func takeMisshapen(f source, table []Option, purpose Purpose) []error {
 		})
 	}
 	for _, o := range table {
-		section, ok := f.Get(o.YAML()).(map[string]any)
-		if !ok {
+		section, ok := f.Get(o.path()).(map[string]any)
+		if !ok || o.EnvOnly {
 			continue
 		}
-		f.Delete(o.YAML())
+		f.Delete(o.path())
 		if len(section) > 0 && o.For >= purpose {
 			problems = append(problems, &KeyError{
 				Env: o.Env, YAML: o.YAML(), Found: "a YAML section " + f.where, Want: o.Accepts,
@@ -229,7 +229,7 @@ func readFile(o Options, provider koanf.Provider) (source, error) {
 func readEnviron(table []Option, environ []string) (source, error) {
 	keys := make(map[string]string, len(table))
 	for _, o := range table {
-		keys[o.Env] = o.YAML()
+		keys[o.Env] = o.path()
 	}
 	s := source{koanf.New("."), "in the environment"}
 	return s, s.Load(env.Provider(".", env.Opt{
@@ -247,7 +247,7 @@ func readEnviron(table []Option, environ []string) (source, error) {
 func merge(table []Option, fromFile, fromEnv *koanf.Koanf) (*koanf.Koanf, error) {
 	defaults := make(map[string]any, len(table))
 	for _, o := range table {
-		defaults[o.YAML()] = o.Default
+		defaults[o.path()] = o.Default
 	}
 	merged := koanf.New(".")
 	return merged, errors.Join(

@@ -10,7 +10,20 @@ import (
 )
 
 // prefixes returns the beginnings of the variables that are about us.
-func prefixes() []string { return []string{"OPENCTI_", "CONNECTOR_", "IPQS_", "MQ_", "WORKER_"} }
+func prefixes() []string {
+	return []string{"OPENCTI_", "CONNECTOR_", "IPQS_", "MQ_", "WORKER_", "HTTPS_CA_"}
+}
+
+// sections returns the sections of config.yml.
+func sections(table []Option) []string {
+	var names []string
+	for _, o := range table {
+		if name, _, ok := strings.Cut(o.YAML(), "."); ok && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
 
 // helpers returns the variables of OpenCTI's Python helper that have no effect here. They are no mistakes: deployments
 // carry them from connector to connector.
@@ -28,7 +41,7 @@ func helpers() []string {
 		"CONNECTOR_RUN_AND_TERMINATE", "CONNECTOR_SEND_TO_DIRECTORY", "CONNECTOR_SEND_TO_DIRECTORY_PATH",
 		"CONNECTOR_SEND_TO_DIRECTORY_RETENTION", "CONNECTOR_SEND_TO_QUEUE", "CONNECTOR_SEND_TO_S3",
 		"CONNECTOR_SEND_TO_S3_BUCKET", "CONNECTOR_SEND_TO_S3_FOLDER", "CONNECTOR_SEND_TO_S3_RETENTION",
-		"CONNECTOR_VALIDATE_BEFORE_IMPORT", "CONNECTOR_XTM_ONE_INTENT", "MQ_USE_SSL_PASSPHRASE",
+		"CONNECTOR_VALIDATE_BEFORE_IMPORT", "CONNECTOR_XTM_ONE_INTENT",
 	}
 }
 
@@ -43,7 +56,10 @@ var serviceLink = regexp.MustCompile(`_(SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|PORT(_
 func checkNames(table []Option, environ, keys []string) []Warning {
 	var envs, yamls, helperKeys []string
 	for _, o := range table {
-		envs, yamls = append(envs, o.Env), append(yamls, o.YAML())
+		envs = append(envs, o.Env)
+		if key := o.YAML(); key != "" {
+			yamls = append(yamls, key)
+		}
 	}
 	for _, env := range helpers() {
 		helperKeys = append(helperKeys, yamlKey(env))

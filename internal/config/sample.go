@@ -30,6 +30,15 @@ func Tracing() []Variable {
 	}
 }
 
+// Proxies returns the variables by which Go's HTTP client finds a proxy.
+func Proxies() []Variable {
+	return []Variable{
+		{"HTTPS_PROXY", "Proxy for addresses that begin with https: http://user:password@host:port."},
+		{"HTTP_PROXY", "Proxy for addresses that begin with http."},
+		{"NO_PROXY", "What is reached without a proxy: host,.domain,192.0.2.0/24,host:port."},
+	}
+}
+
 // Sample returns config.yml.sample: every option with what it is for, what it accepts and its variable. What must be set
 // has a placeholder, everything else is commented out and shows its default.
 func Sample() []byte {
@@ -41,7 +50,12 @@ func Sample() []byte {
 # this file over the default. What is commented out shows the default. This file is generated: see internal/config.
 `)
 	section := ""
+	var variables []Variable
 	for _, o := range Table() {
+		if o.EnvOnly {
+			variables = append(variables, Variable{o.Env, o.Description})
+			continue
+		}
 		head, key, _ := strings.Cut(o.YAML(), ".")
 		if head != section {
 			fmt.Fprintf(&b, "\n%s:\n", head)
@@ -60,9 +74,13 @@ func Sample() []byte {
 			fmt.Fprintf(&b, "  #%s: %s\n", key, o.Default)
 		}
 	}
-	b.WriteString("\n# Traces are set up by OpenTelemetry's own variables, in the environment only:\n#\n")
-	for _, v := range Tracing() {
-		fmt.Fprintf(&b, "#   %-28s %s\n", v.Env, v.Description)
+	list := func(heading string, variables []Variable) {
+		b.WriteString("\n# " + heading + ", in the environment only:\n#\n")
+		for _, v := range variables {
+			fmt.Fprintf(&b, "#   %-28s %s\n", v.Env, v.Description)
+		}
 	}
+	list("Access to OpenCTI and IPQualityScore", append(variables, Proxies()...))
+	list("Traces are set up by OpenTelemetry's own variables", Tracing())
 	return b.Bytes()
 }

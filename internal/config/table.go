@@ -2,6 +2,7 @@ package config
 
 import (
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 )
@@ -44,6 +45,8 @@ type Option struct {
 	Required bool
 	// Secret says that the value must not be shown.
 	Secret bool
+	// EnvOnly says that the option is no key of config.yml.
+	EnvOnly bool
 	// Description says what the option is for, in one line.
 	Description string
 	// Accepts says which values are good: it completes "want …".
@@ -56,11 +59,29 @@ type Option struct {
 	set func(c *Config, value string) error
 }
 
-// YAML returns the option's key in config.yml: its section, a dot, and its name, for example "ipqs.private_key".
-func (o Option) YAML() string { return yamlKey(o.Env) }
+// YAML returns the option's key in config.yml: its section, a dot, and its name, for example "ipqs.private_key". It is empty
+// for an option that is a variable only.
+func (o Option) YAML() string {
+	if o.EnvOnly {
+		return ""
+	}
+	return o.path()
+}
+
+// path is where the option's value is kept while sources are laid over each other.
+func (o Option) path() string { return yamlKey(o.Env) }
 
 // yamlKey returns the key in config.yml that is the same option as the variable env.
 func yamlKey(env string) string { return strings.ToLower(strings.Replace(env, "_", ".", 1)) }
+
+// yamlOf returns the key in config.yml of the option whose variable is env.
+func yamlOf(env string) string {
+	table := Table()
+	if i := slices.IndexFunc(table, func(o Option) bool { return o.Env == env }); i >= 0 {
+		return table[i].YAML()
+	}
+	return ""
+}
 
 // Table returns every option, in the order in which people read about them.
 func Table() []Option {
@@ -99,6 +120,12 @@ func Table() []Option {
 			Description: "HTTP headers to send with every request to OpenCTI, for a proxy in front of it.",
 			Accepts:     "headers such as X-First:value;X-Second:value",
 			set:         into(func(c *Config) *map[string]Secret { return &c.OpenCTI.CustomHeaders }, parseHeaders),
+		},
+		{
+			Env: "HTTPS_CA_CERTIFICATES", Kind: Text, EnvOnly: true,
+			Description: "Certificates of the authorities to trust for OpenCTI, besides the system's.",
+			Accepts:     pem,
+			set:         into(func(c *Config) *string { return &c.OpenCTI.CA }, parseCA),
 		},
 		{
 			Env: "CONNECTOR_ID", Kind: Text, Required: true,
@@ -246,9 +273,15 @@ func Table() []Option {
 		},
 		{
 			Env: "MQ_USE_SSL_KEY", Kind: Text, Secret: true,
-			Description: "Key of the client certificate for RabbitMQ, not encrypted.",
+			Description: "Key of the client certificate for RabbitMQ.",
 			Accepts:     pem,
 			set:         into(func(c *Config) *Secret { return &c.MQ.Key }, parseSecretPEM),
+		},
+		{
+			Env: "MQ_USE_SSL_PASSPHRASE", Kind: Text, Secret: true,
+			Description: "Passphrase of that key, if it is encrypted.",
+			Accepts:     "the passphrase of the key in MQ_USE_SSL_KEY",
+			set:         func(c *Config, value string) error { c.MQ.Passphrase = NewSecret(value); return nil },
 		},
 		{
 			Env: "MQ_USE_SSL_REJECT_UNAUTHORIZED", Kind: Bool, Default: "true",

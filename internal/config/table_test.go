@@ -51,7 +51,8 @@ func TestEveryOptionHasAnEffect(t *testing.T) {
 		"IPQS_BASE_URL": "https://other", "IPQS_IP_ADD_RELATIONSHIPS": "no", "IPQS_DOMAIN_ADD_RELATIONSHIPS": "no",
 		"IPQS_DEFAULT_TLP": "green", "IPQS_MAX_TLP": "red", "IPQS_SKIP_PRIVATE": "no", "MQ_HOST": "h", "MQ_PORT": "1",
 		"MQ_VHOST": "/", "MQ_USER": "u", "MQ_PASS": "p", "MQ_USE_SSL": "no", "MQ_USE_SSL_CA": cert, "MQ_USE_SSL_CERT": cert,
-		"MQ_USE_SSL_KEY": key, "MQ_USE_SSL_REJECT_UNAUTHORIZED": "no", "WORKER_QUEUE_TYPE": "quorum",
+		"MQ_USE_SSL_KEY": key, "MQ_USE_SSL_PASSPHRASE": "p", "HTTPS_CA_CERTIFICATES": cert,
+		"MQ_USE_SSL_REJECT_UNAUTHORIZED": "no", "WORKER_QUEUE_TYPE": "quorum",
 		"WORKER_LOOKUP_CONCURRENCY": "1", "WORKER_SHUTDOWN_TIMEOUT": "1s", "CONNECTOR_METRICS_PORT": "0",
 		"WORKER_METRICS_HOST": "127.0.0.1",
 	}
