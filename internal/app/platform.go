@@ -22,6 +22,9 @@ import (
 // OpenCTI's own helper.
 const pingEvery = 40 * time.Second
 
+// trackAlways is set to "true" by the linker for one test: see [opencti.Options].TrackAlways.
+var trackAlways string
+
 func newClient(o Options) (*opencti.Client, error) {
 	headers := make(map[string]string, len(o.Config.OpenCTI.CustomHeaders))
 	for name, value := range o.Config.OpenCTI.CustomHeaders {

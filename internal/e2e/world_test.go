@@ -46,36 +46,52 @@ func run(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	binary = filepath.Join(dir, "ipqs-worker")
-	build := exec.Command("go", "build", "-o", binary, "opencti-ipqs-worker/cmd/ipqs-worker")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "building the worker: %v\n%s", err, out)
+	if err := build(binary); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
+}
+
+// build builds the program, with more flags for the Go command.
+func build(path string, flags ...string) error {
+	args := append(append([]string{"build", "-o", path}, flags...), "opencti-ipqs-worker/cmd/ipqs-worker")
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("building the worker: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // world is everything around a worker.
 type world struct {
 	t         *testing.T
 	ctx       context.Context
+	cancel    context.CancelFunc
 	connector string
 	platform  *openctitest.Platform
 	ipqs      *ipqstest.Server
 	collector *collector
 	address   string // of the platform
 	logs      *safeBuffer
+	program   string // the binary to start
 }
 
 func newWorld(t *testing.T, faults ipqstest.Options) *world {
 	t.Helper()
+	return newWorldOf(t, "", faults)
+}
+
+// newWorldOf is newWorld with an OpenCTI of a certain release.
+func newWorldOf(t *testing.T, version string, faults ipqstest.Options) *world {
+	t.Helper()
 	url := pipelinetest.AMQPURL(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
-	w := &world{t: t, ctx: ctx, connector: uuid.NewString(), logs: &safeBuffer{}}
+	w := &world{t: t, ctx: ctx, cancel: cancel, connector: uuid.NewString(), logs: &safeBuffer{}, program: binary}
 
 	broker := openctitest.AMQPBroker(url)
 	broker.Prefix = "e2e-" + w.connector[:8] + "_"
-	platform, err := openctitest.New(openctitest.Options{Token: token, Broker: broker})
+	platform, err := openctitest.New(openctitest.Options{Version: version, Token: token, Broker: broker})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +154,7 @@ type worker struct {
 // start runs `ipqs-worker run` and waits until it has registered.
 func (w *world) start(more ...string) *worker {
 	w.t.Helper()
-	cmd := exec.Command(binary, "run")
+	cmd := exec.Command(w.program, "run")
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + w.t.TempDir(),
 		"OPENCTI_URL=" + w.address, "OPENCTI_TOKEN=" + token,
@@ -185,27 +201,30 @@ func (p *worker) kill() {
 	<-p.exit
 }
 
-// observables makes n of all six types.
+// observables makes n of all six types, each another.
 func observables(n int) []openctitest.Observable {
-	formats := []struct{ kind, format string }{
-		{"IPv4-Addr", "198.51.100.%d"},
-		{"IPv6-Addr", "2001:db8::%d"},
-		{"Email-Addr", "user-%d@example.com"},
-		{"Url", "https://example.com/%d?a='b'&c=\"d\\e\""},
-		{"Domain-Name", "host-%d.example.org"},
-		{"Phone-Number", "+1800555%04d"},
+	makers := []func(i int) openctitest.Observable{
+		func(i int) openctitest.Observable { return observable("IPv4-Addr", "198.18.%d.%d", i/256, i%256) },
+		func(i int) openctitest.Observable { return observable("IPv6-Addr", "2001:db8::%x", i+1) },
+		func(i int) openctitest.Observable { return observable("Email-Addr", "user-%d@example.com", i) },
+		func(i int) openctitest.Observable {
+			return observable("Url", "https://example.com/%d?a='b'&c=\"d\\e\"", i)
+		},
+		func(i int) openctitest.Observable { return observable("Domain-Name", "host-%d.example.org", i) },
+		func(i int) openctitest.Observable { return observable("Phone-Number", "+1800555%05d", i) },
 	}
 	list := make([]openctitest.Observable, n)
 	for i := range list {
-		f := formats[i%len(formats)]
-		list[i] = openctitest.Observable{
-			Type: f.kind, Value: fmt.Sprintf(f.format, i), CreatedAt: "2026-01-02T03:04:05.678Z",
-		}
+		list[i] = makers[i%len(makers)](i)
 		if i%3 == 0 {
 			list[i].Markings = []string{"TLP:GREEN"}
 		}
 	}
 	return list
+}
+
+func observable(kind, format string, args ...any) openctitest.Observable {
+	return openctitest.Observable{Type: kind, Value: fmt.Sprintf(format, args...), CreatedAt: "2026-01-02T03:04:05.678Z"}
 }
 
 // job is an observable and the work that asks for it.

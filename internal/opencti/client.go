@@ -40,6 +40,8 @@ type Options struct {
 	Headers map[string]string
 	// Logger is told what the platform refused and we left out. Nil means nobody is.
 	Logger *slog.Logger
+	// TrackAlways counts works on releases too that lose data by it. It is there for the test that shows that they do.
+	TrackAlways bool
 }
 
 // Client asks one platform as one user. It is safe for concurrent use. It retries nothing: who calls knows how long there
@@ -51,6 +53,8 @@ type Client struct {
 	userAgent string
 	headers   map[string]string
 	log       *slog.Logger
+
+	trackAlways bool
 
 	mu           sync.Mutex
 	known        bool // the version was answered
@@ -81,7 +85,9 @@ func New(o Options) (*Client, error) {
 		userAgent: o.UserAgent,
 		headers:   maps.Clone(o.Headers),
 		log:       o.Logger,
-		dropped:   map[string]bool{},
+
+		trackAlways: o.TrackAlways,
+		dropped:     map[string]bool{},
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
@@ -111,6 +117,7 @@ func (c *Client) About(ctx context.Context) (Version, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.known, c.capabilities = true, version.Capabilities()
+	c.capabilities.Tracked = c.capabilities.Tracked || c.trackAlways
 	return version, nil
 }
 
@@ -122,8 +129,10 @@ func (c *Client) Capabilities(ctx context.Context) (Capabilities, error) {
 	if known {
 		return capabilities, nil
 	}
-	version, err := c.About(ctx)
-	return version.Capabilities(), err
+	if _, err := c.About(ctx); err != nil {
+		return Capabilities{}, err
+	}
+	return c.Capabilities(ctx)
 }
 
 // do sends one operation and decodes its data into answer. draftID is the draft to do it in, or "" for none.
