@@ -13,5 +13,7 @@
 // the data it had. Everything that was started ends with the process that started it, however that process ends: a small
 // shell holds the other end of a pipe and cleans up when the pipe closes.
 //
+// [Options].TLS makes a node listen for TLS too, with whatever certificate a test wants to see refused.
+//
 // The command withnode beside this package runs any command with a node's address in TEST_AMQP_URL.
 package rabbitnode

@@ -4,6 +4,7 @@ package rabbitnode
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -34,6 +35,16 @@ type Options struct {
 	Config []string
 	// Plugins are the names of the plugins to enable, such as "rabbitmq_management".
 	Plugins []string
+	// TLS, if set, makes the node listen on a second port, for TLS alone.
+	TLS *TLS
+}
+
+// TLS is the identity of a node's TLS listener. All fields are texts in PEM.
+type TLS struct {
+	// Cert and Key are the listener's own.
+	Cert, Key string
+	// ClientCA, if set, is the authority whose certificate every client must have.
+	ClientCA string
 }
 
 // Node is one RabbitMQ node with its port mapper. Its methods may be called from several goroutines, one at a time.
@@ -80,6 +91,11 @@ func Start(ctx context.Context, options Options) (*Node, error) {
 // URL is the address for AMQP clients, with the broker's default user.
 func (n *Node) URL() string {
 	return fmt.Sprintf("amqp://guest:guest@127.0.0.1:%d/", n.ports.amqp)
+}
+
+// TLSAddr is the address and port of the TLS listener; without Options.TLS nobody listens there.
+func (n *Node) TLSAddr() string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(n.ports.tls))
 }
 
 // Addr is the address and port of the AMQP listener.
@@ -182,13 +198,19 @@ func (n *Node) prepare() error {
 		"log.console = false",
 		"vm_memory_high_watermark.absolute = 1GiB",
 		"disk_free_limit.absolute = 50MB",
-	}, n.options.Config...)
+	}, n.tlsConfig()...)
+	config = append(config, n.options.Config...)
 	files := map[string]string{
 		".erlang.cookie":  rand.Text(),
 		"rabbitmq.conf":   strings.Join(config, "\n") + "\n",
 		"advanced.config": "[].\n",
 		"env.conf":        "",
 		"enabled_plugins": "[" + strings.Join(n.options.Plugins, ",") + "].\n",
+	}
+	if n.options.TLS != nil {
+		files["tls-cert.pem"], files["tls-key.pem"] = n.options.TLS.Cert, n.options.TLS.Key
+		// RabbitMQ wants a file of authorities in any case. The listener's own certificate is as good as none.
+		files["tls-ca.pem"] = cmp.Or(n.options.TLS.ClientCA, n.options.TLS.Cert)
 	}
 	for name, content := range files {
 		path := filepath.Join(n.dir, name)
@@ -203,6 +225,23 @@ func (n *Node) prepare() error {
 		return err
 	}
 	return os.Chmod(filepath.Join(n.dir, ".erlang.cookie"), 0o400)
+}
+
+// tlsConfig are the lines of rabbitmq.conf that make the TLS listener.
+func (n *Node) tlsConfig() []string {
+	if n.options.TLS == nil {
+		return nil
+	}
+	lines := []string{
+		fmt.Sprintf("listeners.ssl.1 = 127.0.0.1:%d", n.ports.tls),
+		"ssl_options.certfile = " + filepath.Join(n.dir, "tls-cert.pem"),
+		"ssl_options.keyfile = " + filepath.Join(n.dir, "tls-key.pem"),
+		"ssl_options.cacertfile = " + filepath.Join(n.dir, "tls-ca.pem"),
+	}
+	if n.options.TLS.ClientCA != "" {
+		return append(lines, "ssl_options.verify = verify_peer", "ssl_options.fail_if_no_peer_cert = true")
+	}
+	return append(lines, "ssl_options.verify = verify_none", "ssl_options.fail_if_no_peer_cert = false")
 }
 
 // environ is the whole environment of the node and its tools: nothing of a system-wide RabbitMQ's settings gets in.
@@ -247,19 +286,15 @@ func (n *Node) startEPMD(ctx context.Context) error {
 		if !n.epmd.running() {
 			return false, errors.New("starting Erlang's port mapper: it ended at once")
 		}
-		conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(n.ports.epmd)))
-		if err != nil {
-			return false, nil
-		}
-		return true, conn.Close()
+		return listens(n.ports.epmd), nil
 	})
 }
 
 // waitForPort waits until nobody holds the node's own ports: a taken distribution port ends the boot only after a minute.
 func (n *Node) waitForPort(ctx context.Context) error {
-	err := poll(ctx, func() (bool, error) { return free(n.ports.amqp) && free(n.ports.dist), nil })
+	err := poll(ctx, func() (bool, error) { return free(n.ports.amqp) && free(n.ports.dist) && free(n.ports.tls), nil })
 	if err != nil {
-		return fmt.Errorf("waiting for ports %d and %d to be free: %w", n.ports.amqp, n.ports.dist, err)
+		return fmt.Errorf("waiting for ports %d, %d and %d to be free: %w", n.ports.amqp, n.ports.dist, n.ports.tls, err)
 	}
 	return nil
 }

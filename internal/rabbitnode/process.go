@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os/exec"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -129,23 +130,23 @@ func (r *reaper) dismiss() {
 }
 
 // ports are the loopback ports of a node.
-type ports struct{ amqp, dist, epmd int }
+type ports struct{ amqp, dist, epmd, tls int }
 
-// freePorts picks three free ports below the range from which systems take ports for outgoing connections, so that they
+// freePorts picks four free ports below the range from which systems take ports for outgoing connections, so that they
 // are still free when the node is started again.
 func freePorts() (ports, error) {
 	const first, count, tries = 20000, 12000, 200
 	var found []int
 	for range tries {
 		port := first + rand.IntN(count)
-		if !free(port) || (len(found) > 0 && port == found[0]) || (len(found) > 1 && port == found[1]) {
+		if !free(port) || slices.Contains(found, port) {
 			continue
 		}
-		if found = append(found, port); len(found) == 3 {
-			return ports{amqp: found[0], dist: found[1], epmd: found[2]}, nil
+		if found = append(found, port); len(found) == 4 {
+			return ports{amqp: found[0], dist: found[1], epmd: found[2], tls: found[3]}, nil
 		}
 	}
-	return ports{}, fmt.Errorf("picking ports: no three free ones between %d and %d", first, first+count)
+	return ports{}, fmt.Errorf("picking ports: no four free ones between %d and %d", first, first+count)
 }
 
 func free(port int) bool {
@@ -154,6 +155,14 @@ func free(port int) bool {
 		return false
 	}
 	return l.Close() == nil
+}
+
+func listens(port int) bool {
+	conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return false
+	}
+	return conn.Close() == nil
 }
 
 // speaksAMQP says whether addr answers AMQP's protocol header with a method frame, as a broker does that is ready. It
