@@ -36,10 +36,7 @@ func check(c *Config, purpose Purpose, wrong []string) (warnings []Warning, prob
 	if !slices.Contains(wrong, "CONNECTOR_SCOPE") {
 		problems = append(problems, checkScope(c, warn)...)
 	}
-	problems = append(problems, checkKeyPair(keyPair{
-		certEnv: "MQ_USE_SSL_CERT", keyEnv: "MQ_USE_SSL_KEY", passphraseEnv: "MQ_USE_SSL_PASSPHRASE",
-		cert: c.MQ.Cert, key: &c.MQ.Key, passphrase: c.MQ.Passphrase,
-	}, wrong)...)
+	problems = append(problems, checkKeyPair("MQ_USE_SSL", c.MQ.Cert, &c.MQ.Key, c.MQ.Passphrase, wrong)...)
 	return warnings, problems
 }
 

@@ -11,43 +11,35 @@ import (
 	"github.com/youmark/pkcs8"
 )
 
-// keyPair is a certificate and its key as three options give them.
-type keyPair struct {
-	certEnv, keyEnv, passphraseEnv string
-
-	cert       string
-	key        *Secret
-	passphrase Secret
-}
-
-// checkKeyPair reports what does not go together, and decrypts the key in its place. Options in wrong are known to be bad
-// already.
-func checkKeyPair(p keyPair, wrong []string) []error {
+// checkKeyPair reports what does not go together in the options <prefix>_CERT, _KEY and _PASSPHRASE, and decrypts the key in
+// its place. Options in wrong are known to be bad already.
+func checkKeyPair(prefix, cert string, key *Secret, passphrase Secret, wrong []string) []error {
+	certName, keyName, passphraseName := prefix+"_CERT", prefix+"_KEY", prefix+"_PASSPHRASE"
 	problem := func(env, found, want string) []error {
 		return []error{&KeyError{Env: env, YAML: yamlOf(env), Found: found, Want: want}}
 	}
 	switch {
-	case slices.Contains(wrong, p.certEnv), slices.Contains(wrong, p.keyEnv):
+	case slices.Contains(wrong, certName), slices.Contains(wrong, keyName):
 		return nil
-	case p.cert == "" && p.key.IsZero():
+	case cert == "" && key.IsZero():
 		return nil
-	case p.cert == "":
-		return problem(p.certEnv, "", "the other half of "+p.keyEnv)
-	case p.key.IsZero():
-		return problem(p.keyEnv, "", "the other half of "+p.certEnv)
+	case cert == "":
+		return problem(certName, "", "the other half of "+keyName)
+	case key.IsZero():
+		return problem(keyName, "", "the other half of "+certName)
 	}
-	plain, err := decrypt(p.key.Reveal(), p.passphrase.Reveal())
+	plain, err := decrypt(key.Reveal(), passphrase.Reveal())
 	switch {
 	case errors.Is(err, errNoPassphrase):
-		return problem(p.passphraseEnv, "", "the passphrase of the key in "+p.keyEnv+", which is encrypted")
+		return problem(passphraseName, "", "the passphrase of the key in "+keyName+", which is encrypted")
 	case errors.Is(err, errPassphrase):
-		return problem(p.passphraseEnv, redacted+" ("+err.Error()+")", "the passphrase of the key in "+p.keyEnv)
+		return problem(passphraseName, redacted+" ("+err.Error()+")", "the passphrase of the key in "+keyName)
 	case err != nil:
-		return problem(p.keyEnv, redacted+" ("+err.Error()+")", "the key of the certificate in "+p.certEnv)
+		return problem(keyName, redacted+" ("+err.Error()+")", "the key of the certificate in "+certName)
 	}
-	*p.key = NewSecret(plain)
-	if _, err := tls.X509KeyPair([]byte(p.cert), []byte(plain)); err != nil {
-		return problem(p.keyEnv, redacted+" ("+strings.TrimPrefix(err.Error(), "tls: ")+")", "the key of the certificate in "+p.certEnv)
+	*key = NewSecret(plain)
+	if _, err := tls.X509KeyPair([]byte(cert), []byte(plain)); err != nil {
+		return problem(keyName, redacted+" ("+strings.TrimPrefix(err.Error(), "tls: ")+")", "the key of the certificate in "+certName)
 	}
 	return nil
 }
