@@ -14,6 +14,8 @@
 // What OpenCTI's workers import is not the bundle but its parts: [Split] cuts an encoded bundle into one bundle per object,
 // each after the objects it needs, and touches nothing that it need not: a value that it does not change keeps its bytes.
 //
-// A bundle as written here is standard STIX. OpenCTI's additions are the x_opencti_… properties, and the "spec_version",
-// "x_opencti_seq" and "nb_deps" that Split adds to the parts.
+// A playbook's bundle is not ours: [Merge] adds to it what we found and leaves the rest as it came, byte for byte.
+//
+// A bundle as written here is standard STIX. OpenCTI's additions are the x_opencti_… properties, which Merge writes as the
+// platform's own extensions instead, and the "spec_version", "x_opencti_seq" and "nb_deps" that Split adds to the parts.
 package stix

@@ -1,5 +1,7 @@
 package stix
 
+import "strings"
+
 // TLP returns the id of a TLP marking by the name it has in OpenCTI: "TLP:CLEAR", "TLP:WHITE" (its older name, the same
 // marking), "TLP:GREEN", "TLP:AMBER", "TLP:AMBER+STRICT", "TLP:RED". It returns false for any other name, other case
 // included. The markings exist on every platform and need not be in a bundle.
@@ -18,4 +20,15 @@ func TLP(name string) (id string, ok bool) {
 	default:
 		return "", false
 	}
+}
+
+// TLPName returns the name of the TLP marking with that id, "TLP:CLEAR" for the one that has two. It returns false for any
+// other marking.
+func TLPName(id string) (name string, ok bool) {
+	for _, name := range [...]string{"TLP:CLEAR", "TLP:GREEN", "TLP:AMBER", "TLP:AMBER+STRICT", "TLP:RED"} {
+		if known, _ := TLP(name); strings.EqualFold(known, id) {
+			return name, true
+		}
+	}
+	return "", false
 }

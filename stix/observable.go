@@ -10,6 +10,8 @@ type ObservableType struct {
 	STIX string
 	// Path is the object path that a pattern compares: "ipv4-addr:value".
 	Path string
+	// OpenCTIOnly says that STIX does not have the type.
+	OpenCTIOnly bool
 }
 
 // The names of STIX types that need rules of their own.
@@ -28,7 +30,7 @@ func observableTypes() [9]ObservableType {
 		{Name: "Email-Addr", STIX: "email-addr", Path: "email-addr:value"},
 		{Name: "Url", STIX: "url", Path: "url:value"},
 		{Name: "Domain-Name", STIX: "domain-name", Path: "domain-name:value"},
-		{Name: "Phone-Number", STIX: "phone-number", Path: "phone-number:value"},
+		{Name: "Phone-Number", STIX: "phone-number", Path: "phone-number:value", OpenCTIOnly: true},
 		{Name: "User-Account", STIX: typeUserAccount, Path: "user-account:account_login"},
 		{Name: "Artifact", STIX: typeArtifact, Path: "file:hashes.'SHA-256'"},
 		{Name: "Autonomous-System", STIX: typeAutonomousSystem, Path: "autonomous-system:number"},

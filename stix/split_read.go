@@ -9,9 +9,6 @@ import (
 	"unicode/utf8"
 )
 
-// openCTIExtension is the key under which OpenCTI keeps its own properties of an object, its internal id among them.
-const openCTIExtension = "extension-definition--ea279b3e-5c71-4632-ac08-831c66a786ba"
-
 // read fills the splitter's objects from the text of a bundle.
 func (s *splitter) read(bundle []byte) error {
 	if !json.Valid(bundle) {

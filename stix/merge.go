@@ -1,0 +1,274 @@
+package stix
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Merge returns a bundle that others made, with objects of ours in it: all that it has, in its order and with its bytes,
+// then what is new, with OpenCTI's additions in the platform's own form.
+//
+// An object of ours that the bundle has already, by its id, is somebody's: it stays as it is, its author, markings and
+// texts included. Only an [Observable] or [Indicator] passes its score and labels on to it, where the platform reads them:
+// the score replaces another, the labels are added to those that are there.
+//
+// Equal arguments give equal bytes. Merge returns an error that says where and what for anything but a bundle, and for an
+// object that cannot be given a score or labels because something else stands in their place.
+func Merge(bundle []byte, objects []Object) ([]byte, error) {
+	top, merged, err := openBundle(bundle)
+	if err != nil {
+		return nil, fmt.Errorf("reading bundle: %w", err)
+	}
+	known := make(map[string]bool, len(merged)+len(objects))
+	for i, text := range merged {
+		id := idOf(text)
+		known[id] = true
+		for _, o := range objects {
+			if id == "" || id != o.header().ID {
+				continue
+			}
+			if merged[i], err = assessed(text, o); err != nil {
+				return nil, fmt.Errorf("merging into object %d of the bundle: %w", i, err)
+			}
+		}
+	}
+	for _, o := range objects {
+		if id := o.header().ID; known[id] {
+			continue
+		} else {
+			known[id] = true
+		}
+		text, err := extended(o)
+		if err != nil {
+			return nil, err
+		}
+		merged = append(merged, text)
+	}
+	if err := top.put("["+strings.Join(merged, ",")+"]", "objects"); err != nil {
+		return nil, err
+	}
+	return []byte(top.text()), nil
+}
+
+// Sketch is what an object that others made says of itself, as far as it matters to those who add to its bundle.
+type Sketch struct {
+	// Type is its "type", such as "ipv4-addr".
+	Type string
+	// Sharing is who may see it, in whichever form it says so.
+	Sharing
+}
+
+// Find reads the object with that id in a bundle. It returns an error that says where and what when there is none, or none
+// that can be read.
+func Find(bundle []byte, id string) (Sketch, error) {
+	_, objects, err := openBundle(bundle)
+	if err != nil {
+		return Sketch{}, fmt.Errorf("reading bundle: %w", err)
+	}
+	for i, text := range objects {
+		if id == "" || idOf(text) != id {
+			continue
+		}
+		sketch, err := sketched(text)
+		if err != nil {
+			return Sketch{}, fmt.Errorf("reading object %d of the bundle: %w", i, err)
+		}
+		return sketch, nil
+	}
+	return Sketch{}, fmt.Errorf("reading bundle: no object has the id %.100q", id)
+}
+
+func sketched(text string) (Sketch, error) {
+	object := fields(readMembers(text))
+	var s Sketch
+	var ok bool
+	if s.Type, ok = unquote(object.at("type")); !ok {
+		return s, errors.New("type: missing, or no string")
+	}
+	granted := object.at("x_opencti_granted_refs")
+	if granted == "" {
+		granted = object.at("extensions", openCTIExtension, "granted_refs")
+	}
+	var err error
+	if s.GrantedRefs, err = readIDs(granted); err != nil {
+		return s, fmt.Errorf("granted_refs: %w", err)
+	}
+	if s.ObjectMarkingRefs, err = readIDs(object.at("object_marking_refs")); err != nil {
+		return s, fmt.Errorf("object_marking_refs: %w", err)
+	}
+	return s, nil
+}
+
+// readIDs returns the strings of a list, none for "".
+func readIDs(text string) ([]string, error) {
+	if text == "" {
+		return nil, nil
+	}
+	refs, err := readRefs(text)
+	var ids []string
+	for _, ref := range refs {
+		ids = append(ids, ref.id)
+	}
+	return ids, err
+}
+
+// openBundle takes a bundle apart: its members, and the texts of its objects.
+func openBundle(bundle []byte) (top fields, objects []string, err error) {
+	if !json.Valid(bundle) {
+		return nil, nil, errors.New("not JSON")
+	}
+	text := strings.Trim(string(bundle), " \t\r\n")
+	if text[0] != '{' {
+		return nil, nil, fmt.Errorf("found %s, expected an object", kindOf(text))
+	}
+	top = readMembers(text)
+	list := top.at("objects")
+	switch {
+	case list == "":
+		return nil, nil, errors.New("objects: missing")
+	case list[0] != '[':
+		return nil, nil, fmt.Errorf("objects: found %s, expected an array", kindOf(list))
+	}
+	for value := range elements(list) {
+		objects = append(objects, value)
+	}
+	return top, objects, nil
+}
+
+func idOf(object string) string {
+	id, _ := unquote(property(object, "id"))
+	return id
+}
+
+// home is where the score and the labels of an object belong, as paths to what holds them.
+type home struct{ score, labels []string }
+
+// assessed returns the text of an object with the score and the labels of ours.
+func assessed(text string, ours Object) (string, error) {
+	var score *int
+	var labels []string
+	var at home
+	switch o := ours.(type) {
+	case Indicator:
+		score, labels = o.Score, o.Labels
+		at.score = []string{"extensions", openCTIExtension}
+	case Observable:
+		score, labels = o.Score, o.Labels
+		if kind, _ := TypeBySTIX(o.Type); !kind.OpenCTIOnly {
+			at.score = []string{"extensions", observableExtension}
+			at.labels = at.score
+		}
+	}
+	object := fields(readMembers(text))
+	if score != nil {
+		if err := object.setScore(strconv.Itoa(*score), at.score); err != nil {
+			return "", err
+		}
+	}
+	if len(labels) > 0 {
+		if err := object.addLabels(labels, at.labels); err != nil {
+			return "", err
+		}
+	}
+	if score == nil && len(labels) == 0 {
+		return text, nil
+	}
+	return object.text(), nil
+}
+
+// setScore puts the score where it belongs, and wherever another one stands: which of them wins depends on who reads.
+func (f *fields) setScore(score string, home []string) error {
+	if err := f.declare(home); err != nil {
+		return err
+	}
+	belongs := append(slices.Clone(home), "score")
+	for _, place := range [][]string{
+		belongs,
+		{"score"},
+		{customPrefix + "score"},
+		{"extensions", openCTIExtension, "score"},
+		{"extensions", observableExtension, "score"},
+	} {
+		if f.at(place...) == "" && !slices.Equal(place, belongs) {
+			continue
+		}
+		if err := f.put(score, place...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addLabels adds labels to every list of them that is there, of which OpenCTI reads the first in the order below and no
+// other. Where they belong, a list that is missing begins with the one that was read so far. A list under the property is
+// given up: it would be read no more.
+func (f *fields) addLabels(labels []string, home []string) error {
+	if err := f.declare(home); err != nil {
+		return err
+	}
+	belongs := append(slices.Clone(home), "labels")
+	places := [][]string{
+		{"labels"},
+		{"extensions", openCTIExtension, "labels"},
+		{"extensions", observableExtension, "labels"},
+		{customPrefix + "labels"},
+	}
+	read := "[]"
+	for _, place := range places {
+		if list := f.at(place...); list != "" {
+			read = list
+			break
+		}
+	}
+	for _, place := range places {
+		list := f.at(place...)
+		if list == "" && slices.Equal(place, belongs) {
+			list = read
+		}
+		if list == "" {
+			continue
+		}
+		longer, err := withLabels(list, labels)
+		if err != nil {
+			return fmt.Errorf("%s: %w", strings.Join(place, "."), err)
+		}
+		if err := f.put(longer, place...); err != nil {
+			return err
+		}
+	}
+	f.drop(customPrefix + "labels")
+	return nil
+}
+
+// declare makes an extension say that it is one, if it is new.
+func (f *fields) declare(extension []string) error {
+	if len(extension) == 0 || f.at(extension...) != "" {
+		return nil
+	}
+	return f.put(propertyExtension, append(slices.Clone(extension), "extension_type")...)
+}
+
+// withLabels adds labels to a list. OpenCTI tells labels apart by neither case nor the space around them.
+func withLabels(list string, labels []string) (string, error) {
+	if list[0] != '[' {
+		return "", fmt.Errorf("found %s, expected an array", kindOf(list))
+	}
+	var texts []string
+	known := map[string]bool{}
+	for text := range elements(list) {
+		label, _ := unquote(text)
+		known[lower(strip(label))] = true
+		texts = append(texts, text)
+	}
+	for _, label := range labels {
+		if key := lower(strip(label)); !known[key] {
+			known[key] = true
+			texts = append(texts, quoted(label))
+		}
+	}
+	return "[" + strings.Join(texts, ",") + "]", nil
+}
