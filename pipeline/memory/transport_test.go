@@ -18,20 +18,22 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var subject = pipelinetest.Subject{
-	Open: func(t *testing.T, _ string) pipeline.Transport {
-		return open(t, memory.Options{DrainTimeout: pipelinetest.DrainTimeout})
-	},
+func subject(buffer int) pipelinetest.Subject {
+	return pipelinetest.Subject{
+		Open: func(t *testing.T, _ string) pipeline.Transport {
+			return open(t, memory.Options{Buffer: buffer, DrainTimeout: pipelinetest.DrainTimeout})
+		},
+	}
 }
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	pipelinetest.Conformance(t, subject)
+	pipelinetest.Conformance(t, subject(0))
 }
 
 func TestWatermill(t *testing.T) {
 	t.Parallel()
-	pipelinetest.Watermill(t, subject)
+	pipelinetest.Watermill(t, subject(10_000)) // It publishes as many before it subscribes.
 }
 
 func TestPublishWaitsForRoom(t *testing.T) {

@@ -21,11 +21,7 @@ import (
 //
 // The tests open many Pub/Subs on the same topics. Without a broker these are clients of one transport.
 func Watermill(t *testing.T, s Subject) {
-	features := tests.Features{
-		Persistent: true,
-		// The long forms open hundreds of connections and publish tens of thousands of messages to no other end.
-		ForceShort: true,
-	}
+	features := tests.Features{Persistent: true}
 	namespace := Namespace()
 	var shared pipeline.Transport
 	if s.Kill == nil {

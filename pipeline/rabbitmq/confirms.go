@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
@@ -22,6 +23,8 @@ type confirms struct {
 	flights chan flight
 	// returned are the returns not yet matched with their publications.
 	returned []amqp.Return
+	// unroutable says that a message came back: its queue may be missing.
+	unroutable atomic.Bool
 
 	dropOnce sync.Once
 	dropped  chan struct{} // closed to give the channel up: the broker does not confirm
@@ -198,6 +201,7 @@ func (s *confirms) routed(p *publication) error {
 		if r.Exchange == p.exchange && r.RoutingKey == p.key && r.MessageId == p.message.MessageId &&
 			bytes.Equal(r.Body, p.message.Body) {
 			s.returned = append(s.returned[:i], s.returned[i+1:]...)
+			s.unroutable.Store(true)
 			return fmt.Errorf("%w: exchange %q, routing key %q: %d %s",
 				ErrUnroutable, r.Exchange, r.RoutingKey, r.ReplyCode, r.ReplyText)
 		}

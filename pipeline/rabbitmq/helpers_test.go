@@ -1,6 +1,7 @@
 package rabbitmq_test
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -18,6 +19,9 @@ import (
 	"opencti-ipqs-worker/pipeline/pipelinetest"
 	"opencti-ipqs-worker/pipeline/rabbitmq"
 )
+
+// patience is how long something that must happen may take, on a machine that is busy with other tests too.
+const patience = 45 * time.Second
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -124,4 +128,60 @@ func (s *sockets) kill() {
 
 func text(payload string) *message.Message { return message.NewMessage("", []byte(payload)) }
 
-var _ = pipeline.Topic{}
+// declare makes queues with a prefetch of ten, and deletes them at the end of the test.
+func declare(t *testing.T, transport *rabbitmq.Transport, topics ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for _, topic := range topics {
+		if err := transport.Declare(ctx, pipeline.Topic{Name: topic, Prefetch: 10}); err != nil {
+			t.Fatalf("Declare(%q) = %v", topic, err)
+		}
+		deleteQueue(t, transport.Queue(topic))
+	}
+}
+
+func publish(t *testing.T, transport *rabbitmq.Transport, topic string, messages ...*message.Message) {
+	t.Helper()
+	if err := transport.Publish(topic, messages...); err != nil {
+		t.Fatalf("Publish(%q) = %v", topic, err)
+	}
+}
+
+func subscribe(t *testing.T, transport *rabbitmq.Transport, topic string) <-chan *message.Message {
+	t.Helper()
+	messages, err := transport.Subscribe(t.Context(), topic)
+	if err != nil {
+		t.Fatalf("Subscribe(%q) = %v", topic, err)
+	}
+	return messages
+}
+
+func receive(t *testing.T, messages <-chan *message.Message) *message.Message {
+	t.Helper()
+	select {
+	case msg, ok := <-messages:
+		if !ok {
+			t.Fatal("the channel of messages closed, want a message")
+		}
+		return msg
+	case <-time.After(patience):
+		t.Fatalf("no message after %v", patience)
+	}
+	return nil
+}
+
+// eventually waits until ok returns true.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(patience)
+	for !ok() {
+		select {
+		case <-ticker.C:
+		case <-deadline:
+			t.Fatalf("after %v: %s", patience, what)
+		}
+	}
+}

@@ -38,7 +38,8 @@ type lane struct {
 	link           *link
 	connectWait    time.Duration
 	confirmTimeout time.Duration
-	// prepare is called on each new channel: it makes the queue that the lane publishes to, if that is ours to make.
+	// prepare is called on each new channel, and when a message came back: it makes the queue that the lane publishes to, if
+	// that is ours to make. It may be nil.
 	prepare func(*amqp.Channel) error
 	in      chan *publication
 	done    chan struct{} // closed when the goroutine has ended
@@ -157,6 +158,12 @@ func (l *lane) run(ctx context.Context) {
 		if session == nil {
 			var err error
 			if session, err = l.open(ctx); err != nil {
+				p.done <- err
+				continue
+			}
+		}
+		if l.prepare != nil && session.unroutable.Swap(false) {
+			if err := l.prepare(session.ch); err != nil {
 				p.done <- err
 				continue
 			}

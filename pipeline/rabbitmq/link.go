@@ -61,6 +61,9 @@ func (l *link) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		conn, raw, err := l.dial(ctx)
 		if err != nil {
+			if ctx.Err() != nil { // Whatever the broker made of the interruption.
+				err = ErrClosed
+			}
 			l.lost(redact(err, l.password))
 			pause(ctx, pauses.NextBackOff())
 			continue

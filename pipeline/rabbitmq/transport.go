@@ -211,6 +211,9 @@ func (t *Transport) Close() error {
 	return nil
 }
 
+// Queue is the name of the queue of topic.
+func (t *Transport) Queue(topic string) string { return t.options.queueName(topic) }
+
 // topicLane returns the lane of a topic's queue. Like lane it counts a publication that the caller ends.
 func (t *Transport) topicLane(topic string) (*lane, error) {
 	t.mu.Lock()
