@@ -36,9 +36,9 @@ func extended(o Object) (string, error) {
 	source := readMembers(text)
 	kind, observable := TypeBySTIX(o.header().Type)
 	var out fields
-	put := func(value string, path ...string) {
+	put := func(value, extension, name string) {
 		if err == nil {
-			err = out.put(value, path...)
+			err = out.put(value, place{extension, name})
 		}
 	}
 	for _, m := range source {
@@ -46,27 +46,30 @@ func extended(o Object) (string, error) {
 			out = append(out, m)
 		}
 	}
-	put(propertyExtension, "extensions", openCTIExtension, "extension_type")
-	put(quoted(openCTIType(o)), "extensions", openCTIExtension, "type")
+	put(quoted(openCTIType(o)), openCTIExtension, "type")
 	if observable {
-		put(propertyExtension, "extensions", observableExtension, "extension_type")
-		if kind.OpenCTIOnly {
-			put(newType, "extensions", observableExtension, "extension_type")
-		}
+		put(extensionType(kind), observableExtension, "extension_type")
 	}
 	for _, m := range source {
 		name, custom := strings.CutPrefix(m.name, customPrefix)
 		switch {
 		case !custom:
 		case !observable || name == "granted_refs":
-			put(m.value, "extensions", openCTIExtension, name)
+			put(m.value, openCTIExtension, name)
 		case kind.OpenCTIOnly:
-			put(m.value, name)
+			put(m.value, "", name)
 		default:
-			put(m.value, "extensions", observableExtension, name)
+			put(m.value, observableExtension, name)
 		}
 	}
 	return out.text(), err
+}
+
+func extensionType(kind ObservableType) string {
+	if kind.OpenCTIOnly {
+		return newType
+	}
+	return propertyExtension
 }
 
 // openCTIType is what the platform calls an object's type: playbooks choose objects by it.
@@ -105,49 +108,82 @@ func quoted(s string) string { return string(appendCanonical(nil, s)) }
 // fields is an object being changed: its members in their order, each with its bytes.
 type fields []member
 
-// at returns the value at a path of names, "" where there is none, or null.
-func (f fields) at(path ...string) string {
+// place is where a property stands: in an extension, or, where that is "", at the top.
+type place struct{ extension, name string }
+
+func (p place) String() string {
+	if p.extension == "" {
+		return p.name
+	}
+	return "extensions." + p.extension + "." + p.name
+}
+
+// get returns the value of a member, "" where there is none, or null.
+func (f fields) get(name string) string {
 	value := ""
 	for _, m := range f {
-		if m.name == path[0] {
+		if m.name == name && m.value != "null" {
 			value = m.value
 		}
-	}
-	for _, name := range path[1:] {
-		value = property(value, name)
-	}
-	if value == "null" {
-		return ""
 	}
 	return value
 }
 
-// put sets the value at a path of names and makes the objects on the way that are missing. It returns an error where
-// something else is in the way.
-func (f *fields) put(value string, path ...string) error {
-	name, rest := path[0], path[1:]
-	if len(rest) > 0 {
-		var inner fields
-		switch old := f.at(name); {
-		case old == "":
-		case old[0] != '{':
-			return fmt.Errorf("%s: found %s, expected an object", name, kindOf(old))
-		default:
-			inner = readMembers(old)
-		}
-		if err := inner.put(value, rest...); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		value = inner.text()
-	}
+func (f *fields) set(name, value string) {
 	for i := range *f {
 		if (*f)[i].name == name {
 			(*f)[i].value = value
-			return nil
+			return
 		}
 	}
 	*f = append(*f, member{key: quoted(name), name: name, value: value})
+}
+
+// at returns the value at a place, "" where there is none, or null.
+func (f fields) at(p place) string {
+	if p.extension == "" {
+		return f.get(p.name)
+	}
+	if value := property(property(f.get("extensions"), p.extension), p.name); value != "null" {
+		return value
+	}
+	return ""
+}
+
+// put sets the value at a place, and makes the extension if it is missing. It returns an error where something else is in
+// the way.
+func (f *fields) put(value string, p place) error {
+	if p.extension == "" {
+		f.set(p.name, value)
+		return nil
+	}
+	all, err := within(f.get("extensions"))
+	if err != nil {
+		return fmt.Errorf("extensions: %w", err)
+	}
+	one, err := within(all.get(p.extension))
+	if err != nil {
+		return fmt.Errorf("extensions.%s: %w", p.extension, err)
+	}
+	if len(one) == 0 {
+		one.set("extension_type", propertyExtension)
+	}
+	one.set(p.name, value)
+	all.set(p.extension, one.text())
+	f.set("extensions", all.text())
 	return nil
+}
+
+// within returns the members of the object that text holds, none for "".
+func within(text string) (fields, error) {
+	switch {
+	case text == "":
+		return nil, nil
+	case text[0] != '{':
+		return nil, fmt.Errorf("found %s, expected an object", kindOf(text))
+	default:
+		return readMembers(text), nil
+	}
 }
 
 // drop removes a member.

@@ -48,9 +48,7 @@ func Merge(bundle []byte, objects []Object) ([]byte, error) {
 		}
 		merged = append(merged, text)
 	}
-	if err := top.put("["+strings.Join(merged, ",")+"]", "objects"); err != nil {
-		return nil, err
-	}
+	top.set("objects", "["+strings.Join(merged, ",")+"]")
 	return []byte(top.text()), nil
 }
 
@@ -86,18 +84,18 @@ func sketched(text string) (Sketch, error) {
 	object := fields(readMembers(text))
 	var s Sketch
 	var ok bool
-	if s.Type, ok = unquote(object.at("type")); !ok {
+	if s.Type, ok = unquote(object.get("type")); !ok {
 		return s, errors.New("type: missing, or no string")
 	}
-	granted := object.at("x_opencti_granted_refs")
+	granted := object.get("x_opencti_granted_refs")
 	if granted == "" {
-		granted = object.at("extensions", openCTIExtension, "granted_refs")
+		granted = object.at(place{openCTIExtension, "granted_refs"})
 	}
 	var err error
 	if s.GrantedRefs, err = readIDs(granted); err != nil {
 		return s, fmt.Errorf("granted_refs: %w", err)
 	}
-	if s.ObjectMarkingRefs, err = readIDs(object.at("object_marking_refs")); err != nil {
+	if s.ObjectMarkingRefs, err = readIDs(object.get("object_marking_refs")); err != nil {
 		return s, fmt.Errorf("object_marking_refs: %w", err)
 	}
 	return s, nil
@@ -126,7 +124,7 @@ func openBundle(bundle []byte) (top fields, objects []string, err error) {
 		return nil, nil, fmt.Errorf("found %s, expected an object", kindOf(text))
 	}
 	top = readMembers(text)
-	list := top.at("objects")
+	list := top.get("objects")
 	switch {
 	case list == "":
 		return nil, nil, errors.New("objects: missing")
@@ -144,59 +142,46 @@ func idOf(object string) string {
 	return id
 }
 
-// home is where the score and the labels of an object belong, as paths to what holds them.
-type home struct{ score, labels []string }
-
 // assessed returns the text of an object with the score and the labels of ours.
 func assessed(text string, ours Object) (string, error) {
 	var score *int
 	var labels []string
-	var at home
+	var scoreHome, labelHome string // the extensions that they belong in, "" for the top
 	switch o := ours.(type) {
 	case Indicator:
 		score, labels = o.Score, o.Labels
-		at.score = []string{"extensions", openCTIExtension}
+		scoreHome = openCTIExtension
 	case Observable:
 		score, labels = o.Score, o.Labels
 		if kind, _ := TypeBySTIX(o.Type); !kind.OpenCTIOnly {
-			at.score = []string{"extensions", observableExtension}
-			at.labels = at.score
-		}
-	}
-	object := fields(readMembers(text))
-	if score != nil {
-		if err := object.setScore(strconv.Itoa(*score), at.score); err != nil {
-			return "", err
-		}
-	}
-	if len(labels) > 0 {
-		if err := object.addLabels(labels, at.labels); err != nil {
-			return "", err
+			scoreHome, labelHome = observableExtension, observableExtension
 		}
 	}
 	if score == nil && len(labels) == 0 {
 		return text, nil
 	}
+	object := fields(readMembers(text))
+	if score != nil {
+		if err := object.setScore(strconv.Itoa(*score), scoreHome); err != nil {
+			return "", err
+		}
+	}
+	if len(labels) > 0 {
+		if err := object.addLabels(labels, labelHome); err != nil {
+			return "", err
+		}
+	}
 	return object.text(), nil
 }
 
 // setScore puts the score where it belongs, and wherever another one stands: which of them wins depends on who reads.
-func (f *fields) setScore(score string, home []string) error {
-	if err := f.declare(home); err != nil {
-		return err
-	}
-	belongs := append(slices.Clone(home), "score")
-	for _, place := range [][]string{
-		belongs,
-		{"score"},
-		{customPrefix + "score"},
-		{"extensions", openCTIExtension, "score"},
-		{"extensions", observableExtension, "score"},
-	} {
-		if f.at(place...) == "" && !slices.Equal(place, belongs) {
+func (f *fields) setScore(score, home string) error {
+	belongs := place{home, "score"}
+	for _, p := range []place{belongs, {"", "score"}, {"", customPrefix + "score"}, {openCTIExtension, "score"}, {observableExtension, "score"}} {
+		if p != belongs && f.at(p) == "" {
 			continue
 		}
-		if err := f.put(score, place...); err != nil {
+		if err := f.put(score, p); err != nil {
 			return err
 		}
 	}
@@ -206,27 +191,18 @@ func (f *fields) setScore(score string, home []string) error {
 // addLabels adds labels to every list of them that is there, of which OpenCTI reads the first in the order below and no
 // other. Where they belong, a list that is missing begins with the one that was read so far. A list under the property is
 // given up: it would be read no more.
-func (f *fields) addLabels(labels []string, home []string) error {
-	if err := f.declare(home); err != nil {
-		return err
-	}
-	belongs := append(slices.Clone(home), "labels")
-	places := [][]string{
-		{"labels"},
-		{"extensions", openCTIExtension, "labels"},
-		{"extensions", observableExtension, "labels"},
-		{customPrefix + "labels"},
-	}
+func (f *fields) addLabels(labels []string, home string) error {
+	belongs, property := place{home, "labels"}, place{"", customPrefix + "labels"}
+	places := []place{{"", "labels"}, {openCTIExtension, "labels"}, {observableExtension, "labels"}, property}
 	read := "[]"
-	for _, place := range places {
-		if list := f.at(place...); list != "" {
+	for _, p := range slices.Backward(places) {
+		if list := f.at(p); list != "" {
 			read = list
-			break
 		}
 	}
-	for _, place := range places {
-		list := f.at(place...)
-		if list == "" && slices.Equal(place, belongs) {
+	for _, p := range places {
+		list := f.at(p)
+		if p == belongs && list == "" {
 			list = read
 		}
 		if list == "" {
@@ -234,22 +210,14 @@ func (f *fields) addLabels(labels []string, home []string) error {
 		}
 		longer, err := withLabels(list, labels)
 		if err != nil {
-			return fmt.Errorf("%s: %w", strings.Join(place, "."), err)
+			return fmt.Errorf("%s: %w", p, err)
 		}
-		if err := f.put(longer, place...); err != nil {
+		if err := f.put(longer, p); err != nil {
 			return err
 		}
 	}
-	f.drop(customPrefix + "labels")
+	f.drop(property.name)
 	return nil
-}
-
-// declare makes an extension say that it is one, if it is new.
-func (f *fields) declare(extension []string) error {
-	if len(extension) == 0 || f.at(extension...) != "" {
-		return nil
-	}
-	return f.put(propertyExtension, append(slices.Clone(extension), "extension_type")...)
 }
 
 // withLabels adds labels to a list. OpenCTI tells labels apart by neither case nor the space around them.
