@@ -18,6 +18,7 @@ type FaultProxy struct {
 	conns   map[net.Conn]struct{}
 	refuse  bool
 	stalled chan struct{} // closed when data flow again; nil while they do
+	held    int           // how many directions hold data
 }
 
 // NewFaultProxy starts a proxy for the server at target ("host:port"), until the end of the test.
@@ -84,6 +85,13 @@ func (p *FaultProxy) Resume() {
 	}
 }
 
+// Held is how many directions of connections hold data in a stall.
+func (p *FaultProxy) Held() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.held
+}
+
 // Connections is how many clients are connected.
 func (p *FaultProxy) Connections() int {
 	p.mu.Lock()
@@ -135,12 +143,7 @@ func (p *FaultProxy) copy(from, to net.Conn) {
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
-		p.mu.Lock()
-		stalled := p.stalled
-		p.mu.Unlock()
-		if stalled != nil {
-			<-stalled
-		}
+		p.hold()
 		if n > 0 {
 			if _, err := to.Write(buffer[:n]); err != nil {
 				return
@@ -149,5 +152,19 @@ func (p *FaultProxy) copy(from, to net.Conn) {
 		if err != nil {
 			return
 		}
+	}
+}
+
+// hold waits for the end of a stall.
+func (p *FaultProxy) hold() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.stalled != nil {
+		stalled := p.stalled
+		p.held++
+		p.mu.Unlock()
+		<-stalled
+		p.mu.Lock()
+		p.held--
 	}
 }

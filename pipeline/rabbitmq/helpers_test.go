@@ -185,3 +185,14 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		}
 	}
 }
+
+// queueArguments are those of our classic queues.
+var queueArguments = amqp.Table{"x-queue-type": rabbitmq.Classic}
+
+func topics(names ...string) []pipeline.Topic {
+	var found []pipeline.Topic
+	for _, name := range names {
+		found = append(found, pipeline.Topic{Name: name, Prefetch: 10})
+	}
+	return found
+}
