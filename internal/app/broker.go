@@ -3,10 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"strconv"
@@ -33,7 +30,7 @@ func rabbitMQ(o Options) func(context.Context, opencti.Registration, []pipeline.
 			Topics:       topics,
 			QueueType:    o.Config.Worker.QueueType,
 			DrainTimeout: o.Config.Worker.ShutdownTimeout,
-			Logger:       o.Logger,
+			Logger:       slog.New(advisor{o.Logger.Handler(), brokerAdvice()}),
 		})
 		if err != nil {
 			return nil, err
@@ -52,6 +49,9 @@ type intake struct {
 func (i *intake) Push(ctx context.Context, messages [][]byte) error {
 	return i.Transport.Push(ctx, i.exchange, i.key, messages)
 }
+
+// Ready is the transport's, with advice.
+func (i *intake) Ready() error { return brokerAdvice().on(i.Transport.Ready()) }
 
 // connection merges what OpenCTI says of its broker with what the operator says of it: the platform may see it under
 // another name than we do.
@@ -81,30 +81,4 @@ func connection(to opencti.Connection, mq config.MQ) (amqp.ConnectionConfig, err
 	}
 	connection.AmqpURI = address.String()
 	return connection, nil
-}
-
-func brokerTLS(host string, mq config.MQ) (*tls.Config, error) {
-	secured := &tls.Config{
-		ServerName:         host,
-		MinVersion:         tls.VersionTLS12,
-		InsecureSkipVerify: !mq.RejectUnauthorized, //nolint:gosec // the operator's choice: MQ_USE_SSL_REJECT_UNAUTHORIZED
-	}
-	if mq.CA != "" {
-		trusted, err := x509.SystemCertPool()
-		if err != nil {
-			trusted = x509.NewCertPool()
-		}
-		if !trusted.AppendCertsFromPEM([]byte(mq.CA)) {
-			return nil, errors.New("MQ_USE_SSL_CA holds no certificate")
-		}
-		secured.RootCAs = trusted
-	}
-	if mq.Cert != "" {
-		pair, err := tls.X509KeyPair([]byte(mq.Cert), []byte(mq.Key.Reveal()))
-		if err != nil {
-			return nil, fmt.Errorf("pairing MQ_USE_SSL_CERT and MQ_USE_SSL_KEY: %w", err)
-		}
-		secured.Certificates = []tls.Certificate{pair}
-	}
-	return secured, nil
 }

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,11 +29,9 @@ func newClient(o Options) (*opencti.Client, error) {
 	for name, value := range o.Config.OpenCTI.CustomHeaders {
 		headers[name] = value.Reveal()
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone() // proxies by the usual variables
-	transport.MaxIdleConnsPerHost = 64                           // as many as hops talk to it at once
-	transport.TLSClientConfig = &tls.Config{
-		MinVersion:         tls.VersionTLS12,
-		InsecureSkipVerify: !o.Config.OpenCTI.SSLVerify, //nolint:gosec // the operator's choice: OPENCTI_SSL_VERIFY
+	transport, err := platformTransport(o.Config.OpenCTI)
+	if err != nil {
+		return nil, fmt.Errorf("making the OpenCTI client: %w", err)
 	}
 	client, err := opencti.New(opencti.Options{
 		URL:        o.Config.OpenCTI.URL,
