@@ -9,17 +9,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
-
 	"opencti-ipqs-worker/internal/config"
 	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/ipqs"
 	"opencti-ipqs-worker/stages"
 )
-
-// pingEvery keeps the connector active in OpenCTI, which takes it for dead after five minutes; the period is the one of
-// OpenCTI's own helper.
-const pingEvery = 40 * time.Second
 
 // trackAlways is set to "true" by the linker for one test: see [opencti.Options].TrackAlways.
 var trackAlways string
@@ -40,6 +34,8 @@ func newClient(o Options) (*opencti.Client, error) {
 		Headers:    headers,
 		HTTPClient: &http.Client{Timeout: time.Minute, Transport: transport},
 		Logger:     o.Logger,
+
+		TrackAlways: trackAlways == "true",
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the OpenCTI client: %w", err)
@@ -48,7 +44,7 @@ func newClient(o Options) (*opencti.Client, error) {
 }
 
 // newRisks builds what stands around a call to IPQS, outermost first: the breaker, then the client.
-func newRisks(c config.Config, version string, logger *slog.Logger) (ipqs.Lookuper, error) {
+func newRisks(c config.Config, version string, logger *slog.Logger) (*ipqs.Breaker, error) {
 	client, err := ipqs.NewClient(ipqs.Options{
 		BaseURL:   c.IPQS.BaseURL,
 		Key:       c.IPQS.PrivateKey.Reveal(),
@@ -66,74 +62,25 @@ func newRisks(c config.Config, version string, logger *slog.Logger) (ipqs.Lookup
 
 func userAgent(version string) string { return "ipqs-worker/" + version }
 
-// register asks OpenCTI for its version and registers the connector, again and again until it answers. Only a refusal
-// that waiting cannot mend, such as a wrong token, ends it.
-func register(ctx context.Context, client *opencti.Client, o Options) (opencti.Registration, error) {
-	var registration opencti.Registration
-	attempt := func() error {
-		version, err := client.About(ctx)
-		if err != nil {
-			return lasting(fmt.Errorf("asking OpenCTI for its version: %w", err))
-		}
-		registration, err = client.Register(ctx, opencti.Connector{
-			ID:             o.Config.Connector.ID,
-			Name:           o.Config.Connector.Name,
-			Scope:          o.Config.Connector.Scope,
-			Auto:           o.Config.Connector.Auto,
-			OnlyContextual: o.Config.Connector.OnlyContextual,
-		})
-		if err != nil {
-			return lasting(fmt.Errorf("registering the connector: %w", err))
-		}
-		o.Logger.InfoContext(ctx, "registered", slog.String("platform", version.String()), slog.String("connector", o.Config.Connector.ID))
-		return nil
-	}
-	waits := backoff.NewExponentialBackOff(backoff.WithMaxInterval(30*time.Second), backoff.WithMaxElapsedTime(0))
-	err := backoff.RetryNotify(attempt, backoff.WithContext(waits, ctx), func(err error, wait time.Duration) {
-		o.Logger.WarnContext(ctx, "OpenCTI does not answer yet", slog.Any("error", err), slog.Duration("next_try_in", wait.Round(time.Millisecond)))
-	})
-	return registration, err
-}
-
-func lasting(err error) error {
-	for _, refusal := range []error{opencti.ErrAuth, opencti.ErrForbidden, opencti.ErrRefused} {
-		if errors.Is(err, refusal) {
-			return backoff.Permanent(err)
-		}
-	}
-	return err
-}
-
-// keepAlive pings until ctx ends. A ping that fails is only worth a line: the next one may pass, and OpenCTI waits for
-// five minutes.
-func keepAlive(ctx context.Context, client *opencti.Client, registration opencti.Registration, o Options) error {
-	state := registration.State
-	ticker := time.NewTicker(pingEvery)
-	defer ticker.Stop()
-	for {
-		next, err := client.Ping(ctx, o.Config.Connector.ID, state)
-		switch {
-		case ctx.Err() != nil:
-			return nil // told to stop
-		case err != nil:
-			o.Logger.WarnContext(ctx, "OpenCTI did not take the ping", slog.Any("error", err))
-		default:
-			state = next
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
+// connector is what we register as.
+func connector(c config.Connector) opencti.Connector {
+	return opencti.Connector{
+		ID:             c.ID,
+		Name:           c.Name,
+		Scope:          c.Scope,
+		Auto:           c.Auto,
+		OnlyContextual: c.OnlyContextual,
 	}
 }
 
-// envelope closes over what a message to OpenCTI needs beside the job: who imports it, if the job does not say.
-func envelope(has opencti.Capabilities, registration opencti.Registration) stages.Envelope {
+// envelope adds what a message to OpenCTI needs beside the job: what its release can read, and who imports the message if
+// the job does not say.
+func envelope(from *presence) stages.Envelope {
 	return func(p opencti.PushOptions, bundle []byte) ([]byte, error) {
+		has, userID := from.identity()
 		p.Capabilities = has
 		if p.ApplicantID == "" {
-			p.ApplicantID = registration.ConnectorUserID
+			p.ApplicantID = userID
 		}
 		return opencti.PushMessage(p, bundle)
 	}

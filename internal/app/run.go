@@ -4,14 +4,18 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
+	"strconv"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"opencti-ipqs-worker/internal/config"
+	"opencti-ipqs-worker/internal/health"
 	"opencti-ipqs-worker/internal/opencti"
-	"opencti-ipqs-worker/internal/telemetry"
+	"opencti-ipqs-worker/ipqs"
 	"opencti-ipqs-worker/pipeline"
 	"opencti-ipqs-worker/stages"
 )
@@ -24,7 +28,10 @@ type Options struct {
 	Version string
 	// Observe, if set, is told what came of every trip.
 	Observe func(pipeline.Outcome)
-	// Connect makes the carrier that a registration leads to; nil is RabbitMQ.
+	// PingEvery is how often OpenCTI is pinged; zero is every 40 seconds.
+	PingEvery time.Duration
+	// Connect makes the carrier that a registration leads to; nil is RabbitMQ. It is called again when a later
+	// registration leads elsewhere, once the carrier before is closed.
 	Connect func(ctx context.Context, to opencti.Registration, topics []pipeline.Topic) (Carrier, error)
 }
 
@@ -35,86 +42,105 @@ type Carrier interface {
 }
 
 // Run is the connector: it registers, pings and enriches until ctx ends; then it lets the jobs in hand finish within
-// WORKER_SHUTDOWN_TIMEOUT and returns nil. As long as OpenCTI does not answer at start, it keeps asking.
+// WORKER_SHUTDOWN_TIMEOUT and returns nil. As long as OpenCTI or its broker is away, it waits for it; where OpenCTI names
+// another broker, it goes there. It returns an error only for what keeps it from ever beginning, such as a wrong token.
 func Run(ctx context.Context, o Options) error {
+	w, err := newWorker(o)
+	if err != nil {
+		return err
+	}
+	defer w.serve(ctx)()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return w.presence.run(ctx) })
+	group.Go(func() error { return follow(ctx, w.presence, w.session) })
+	return group.Wait()
+}
+
+// worker is what lasts from one session to the next.
+type worker struct {
+	options  Options
+	log      *slog.Logger
+	client   *opencti.Client
+	works    *opencti.Works
+	presence *presence
+	breaker  *ipqs.Breaker
+	broker   *broker
+	world    pipeline.World // but for its Intake
+	connect  func(ctx context.Context, to opencti.Registration, topics []pipeline.Topic) (Carrier, error)
+}
+
+func newWorker(o Options) (*worker, error) {
 	client, err := newClient(o)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	registration, err := register(ctx, client, o)
+	breaker, err := newRisks(o.Config, o.Version, o.Logger)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil // told to stop before there was anything to stop
-		}
-		return err
-	}
-	has, err := client.Capabilities(ctx)
-	if err != nil {
-		return fmt.Errorf("asking OpenCTI for its version: %w", err)
-	}
-	risks, err := newRisks(o.Config, o.Version, o.Logger)
-	if err != nil {
-		return err
+		return nil, err
 	}
 	policy, enrichment, err := choices(o.Config)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	works := opencti.NewWorks(client)
-	world := pipeline.World{
+	w := &worker{
+		options:  o,
+		log:      o.Logger,
+		client:   client,
+		works:    opencti.NewWorks(client),
+		presence: newPresence(client, connector(o.Config.Connector), o.PingEvery, o.Logger),
+		breaker:  breaker,
+		broker:   newBroker(),
+		connect:  o.Connect,
+	}
+	if w.connect == nil {
+		w.connect = rabbitMQ(o)
+	}
+	w.world = pipeline.World{
 		Entities: client,
-		Works:    works,
-		Risks:    risks,
+		Works:    w.works,
+		Risks:    breaker,
 		Labels:   newLabels(client, o.Logger),
-		Envelope: envelope(has, registration),
+		Envelope: envelope(w.presence),
 		Now:      time.Now,
 
 		Policy:     policy,
 		Enrichment: enrichment,
 		Lookups:    o.Config.Worker.LookupConcurrency,
 	}
-	connect := o.Connect
-	if connect == nil {
-		connect = rabbitMQ(o)
-	}
-	carrier, err := connect(ctx, registration, pipeline.Topics(pipeline.Definition(world)))
-	if err != nil {
-		return fmt.Errorf("connecting to the broker: %w", err)
-	}
-	defer func() {
-		if err := carrier.Close(); err != nil {
-			o.Logger.WarnContext(ctx, "closing the broker connection", slog.Any("error", err))
-		}
-	}()
-	world.Intake = carrier
+	return w, nil
+}
 
-	p, err := pipeline.New(pipeline.Options{
-		Hops:      pipeline.Definition(world),
-		Transport: carrier,
-		Ends:      stages.Ending{Works: works, Playbooks: client, Now: time.Now},
-		Logger:    o.Logger,
-		Router:    telemetry.NewWatermillLogger(o.Logger),
-		Tracer:    o.Tracer,
-		Root:      telemetry.WithJobKey,
-		Observe:   o.Observe,
-		Version:   o.Version,
-		Drain:     o.Config.Worker.ShutdownTimeout,
-	})
-	if err != nil {
-		return err
+// serve tells over HTTP how the worker is, also while jobs in hand are finished after the end of ctx: until stop is called.
+func (w *worker) serve(ctx context.Context) (stop func()) {
+	c := w.options.Config
+	if c.Connector.MetricsPort == 0 {
+		return func() {}
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return p.Run(ctx) })
-	group.Go(func() error { return keepAlive(ctx, client, registration, o) })
-	group.Go(func() error {
-		select {
-		case <-p.Running():
-			o.Logger.InfoContext(ctx, "enriching", slog.String("queue", registration.Listen), slog.Any("scope", o.Config.Connector.Scope))
-		case <-ctx.Done():
-		}
-		return nil
+	server := health.New(health.Options{
+		Address: net.JoinHostPort(c.Worker.MetricsHost, strconv.Itoa(c.Connector.MetricsPort)),
+		Live:    w.presence.live,
+		Ready: []health.Check{
+			{Name: "opencti", State: w.presence.ready},
+			{Name: "rabbitmq", State: w.broker.ready},
+			{Name: "ipqs", State: w.lookups, Informative: true},
+		},
+		Logger: w.log,
 	})
-	return group.Wait()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var serving sync.WaitGroup
+	serving.Go(func() { server.Run(ctx) })
+	return func() {
+		cancel()
+		serving.Wait()
+	}
+}
+
+// lookups returns nil while IPQS is asked.
+func (w *worker) lookups() error {
+	if state := w.breaker.State(); state != ipqs.StateClosed {
+		return fmt.Errorf("circuit breaker is %s", state)
+	}
+	return nil
 }
 
 // choices are what the operator chose, in the stages' terms.

@@ -56,7 +56,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("setting up tracing: %w", err)
 	}
-	c, _, err := config.Load(config.Options{Environ: world.Environ()})
+	c, _, err := config.Load(config.Options{Environ: append(world.Environ(), "CONNECTOR_METRICS_PORT=0")})
 	if err != nil {
 		return fmt.Errorf("making the demo's configuration: %w", err)
 	}

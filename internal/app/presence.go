@@ -1,0 +1,311 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"opencti-ipqs-worker/internal/opencti"
+)
+
+const (
+	// pingEvery keeps the connector active in OpenCTI, which takes it for dead after five minutes; the period is the one of
+	// OpenCTI's own helper.
+	pingEvery = 40 * time.Second
+	// pingTimeout and registerTimeout bound one request, so that one that hangs does not cost the next ones.
+	pingTimeout     = 20 * time.Second
+	registerTimeout = time.Minute
+	// longestPause is the most that passes between two tries while OpenCTI is away.
+	longestPause = 30 * time.Second
+	// silence is how many periods may pass without an answer before OpenCTI counts as away.
+	silence = 3
+	// stuckAfter is how long one round may take. Its requests have time limits that add up to less than half of it.
+	stuckAfter = 5 * time.Minute
+)
+
+// platform is what a [presence] asks of OpenCTI.
+type platform interface {
+	About(ctx context.Context) (opencti.Version, error)
+	Capabilities(ctx context.Context) (opencti.Capabilities, error)
+	Register(ctx context.Context, connector opencti.Connector) (opencti.Registration, error)
+	Ping(ctx context.Context, connectorID, state string) (newState string, err error)
+}
+
+var _ platform = (*opencti.Client)(nil)
+
+// presence is our standing in OpenCTI: it registers the connector, pings, and registers again when there is reason to. It
+// has a goroutine of its own and shares nothing with the jobs, so no load makes a ping late.
+type presence struct {
+	platform  platform
+	connector opencti.Connector
+	every     time.Duration // from ping to ping
+	log       *slog.Logger
+	asked     chan string // reasons to register again
+
+	due string // why to register, "" when there is no reason; of the loop alone
+
+	mu         sync.Mutex // the loop alone writes what is below
+	latest     opencti.Registration
+	has        opencti.Capabilities
+	registered bool          // as far as we know
+	known      chan struct{} // closed with the first registration
+	moved      chan struct{} // closed, and replaced, when a registration leads elsewhere
+	answered   time.Time     // of the last round in which OpenCTI answered
+	round      time.Time     // when the last round began
+	err        error         // of the last round
+}
+
+func newPresence(platform platform, connector opencti.Connector, every time.Duration, log *slog.Logger) *presence {
+	return &presence{
+		platform: platform, connector: connector, every: cmp.Or(max(every, 0), pingEvery), log: log,
+		asked: make(chan string, 1),
+		due:   "start",
+		known: make(chan struct{}), moved: make(chan struct{}),
+		round: time.Now(),
+		err:   errors.New("not asked yet"),
+	}
+}
+
+// run keeps the connector registered and active until ctx ends, and returns nil then. An outage of OpenCTI is a line in
+// the log for each try. Before the first registration, a refusal that waiting cannot mend, such as of the token, is
+// returned. Later ones are no end: the same request was good enough before, and jobs are in hand.
+func (p *presence) run(ctx context.Context) error {
+	pauses := pausesUpTo(min(longestPause, p.every))
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := p.goRound(ctx)
+		wait := p.every - time.Since(began)
+		switch {
+		case err == nil:
+			pauses.Reset()
+		case ctx.Err() != nil: // told to stop
+		case !p.everRegistered() && lasting(err):
+			return err
+		default:
+			wait = pauses.NextBackOff()
+			p.log.WarnContext(ctx, "OpenCTI does not answer as it should, trying again", slog.Any("error", err),
+				slog.String("standing", p.standing()), slog.Duration("next_try_in", wait.Round(time.Millisecond)))
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case why := <-p.asked:
+			p.due = cmp.Or(p.due, why)
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+	return nil
+}
+
+// goRound pings, if there is a registration to keep alive, and registers, if there is a reason to.
+func (p *presence) goRound(ctx context.Context) (err error) {
+	p.set(func() { p.round = time.Now() })
+	defer func() {
+		p.set(func() {
+			if p.err = err; err == nil {
+				p.answered = time.Now()
+			}
+		})
+	}()
+	if p.registered {
+		err := p.ping(ctx)
+		switch {
+		case errors.Is(err, opencti.ErrNotFound):
+			p.set(func() { p.registered = false })
+			p.due = "OpenCTI has forgotten the connector"
+			p.log.WarnContext(ctx, "OpenCTI has forgotten the connector, registering again", slog.Any("error", err))
+		case err != nil:
+			// Who comes back may be another release, with another broker.
+			p.due = cmp.Or(p.due, "a ping failed")
+			return err
+		}
+	}
+	if p.due == "" {
+		return nil
+	}
+	return p.register(ctx)
+}
+
+func (p *presence) ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	state := p.latest.State
+	next, err := p.platform.Ping(ctx, p.connector.ID, state)
+	if err != nil {
+		return fmt.Errorf("pinging: %w", err)
+	}
+	if next != state {
+		p.log.InfoContext(ctx, "OpenCTI has reset the connector's state, taking it over")
+		p.set(func() { p.latest.State = next })
+	}
+	return nil
+}
+
+func (p *presence) register(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
+	defer cancel()
+	version, err := p.platform.About(ctx)
+	if err != nil {
+		return fmt.Errorf("asking OpenCTI for its version: %w", err)
+	}
+	has, err := p.platform.Capabilities(ctx)
+	if err != nil {
+		return fmt.Errorf("asking OpenCTI what it can do: %w", err)
+	}
+	registration, err := p.platform.Register(ctx, p.connector)
+	if err != nil {
+		return fmt.Errorf("registering the connector: %w", err)
+	}
+	if registration.State == "null" { // JSON's, which an earlier ping left there
+		registration.State = ""
+	}
+	first, changed := !p.everRegistered(), changes(p.latest, registration)
+	p.log.InfoContext(ctx, "registered", slog.String("platform", version.String()),
+		slog.String("connector", p.connector.ID), slog.String("why", p.due))
+	p.due = ""
+	p.set(func() {
+		p.latest, p.has, p.registered = registration, has, true
+		switch {
+		case first:
+			close(p.known)
+		case len(changed) > 0:
+			close(p.moved)
+			p.moved = make(chan struct{})
+		}
+	})
+	if !first && len(changed) > 0 {
+		// Their names only: some of the values are secrets.
+		p.log.WarnContext(ctx, "OpenCTI names another broker or other queues", slog.Any("changed", changed))
+	}
+	return nil
+}
+
+// changes names what makes a registration lead elsewhere than another one.
+func changes(from, to opencti.Registration) []string {
+	var names []string
+	for _, field := range []struct {
+		name string
+		same bool
+	}{
+		{"host", from.Connection.Host == to.Connection.Host},
+		{"port", from.Connection.Port == to.Connection.Port},
+		{"vhost", from.Connection.VHost == to.Connection.VHost},
+		{"use_ssl", from.Connection.UseSSL == to.Connection.UseSSL},
+		{"user", from.Connection.User == to.Connection.User},
+		{"pass", from.Connection.Pass == to.Connection.Pass},
+		{"listen", from.Listen == to.Listen},
+		{"push", from.Push == to.Push},
+		{"push_exchange", from.PushExchange == to.PushExchange},
+		{"push_routing", from.PushRouting == to.PushRouting},
+	} {
+		if !field.same {
+			names = append(names, field.name)
+		}
+	}
+	return names
+}
+
+// renew asks for another registration, soon. It does not wait for it.
+func (p *presence) renew(why string) {
+	select {
+	case p.asked <- why:
+	default: // somebody has asked already
+	}
+}
+
+// registration waits for the first registration and returns the latest one, with a channel that is closed when a later
+// one leads to another broker or other queues. ok is false when ctx ended first.
+func (p *presence) registration(ctx context.Context) (to opencti.Registration, moved <-chan struct{}, ok bool) {
+	select {
+	case <-p.known:
+	case <-ctx.Done():
+		return to, nil, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.latest, p.moved, true
+}
+
+// identity is what messages to OpenCTI are made by: what its release can read, and who imports them by default.
+func (p *presence) identity() (has opencti.Capabilities, userID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.has, p.latest.ConnectorUserID
+}
+
+// ready returns nil while OpenCTI knows us and answers.
+func (p *presence) ready() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	quiet := time.Since(p.answered)
+	switch {
+	case !p.registered:
+		return fmt.Errorf("not registered: %w", p.err)
+	case quiet > silence*p.every && p.err != nil:
+		return fmt.Errorf("no answer for %v: %w", quiet.Round(time.Second), p.err)
+	case quiet > silence*p.every:
+		return fmt.Errorf("no answer for %v", quiet.Round(time.Second))
+	}
+	return nil
+}
+
+// live returns an error when the loop is stuck, which only a restart would mend.
+func (p *presence) live() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if since := time.Since(p.round); since > stuckAfter+p.every {
+		return fmt.Errorf("the loop that pings OpenCTI has not come round for %v", since.Round(time.Second))
+	}
+	return nil
+}
+
+func (p *presence) set(change func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change()
+}
+
+func (p *presence) everRegistered() bool {
+	select {
+	case <-p.known:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *presence) standing() string {
+	switch {
+	case !p.everRegistered():
+		return "not registered yet"
+	case !p.registered:
+		return "not registered any more"
+	default:
+		return "registered"
+	}
+}
+
+// pausesUpTo returns growing pauses without end, with jitter: replicas must not come back in step.
+func pausesUpTo(most time.Duration) backoff.BackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(min(backoff.DefaultInitialInterval, most)),
+		backoff.WithMaxInterval(most),
+		backoff.WithMaxElapsedTime(0))
+}
+
+// lasting reports whether err is a refusal that will be the same tomorrow.
+func lasting(err error) bool {
+	for _, refusal := range []error{opencti.ErrAuth, opencti.ErrForbidden, opencti.ErrRefused} {
+		if errors.Is(err, refusal) {
+			return true
+		}
+	}
+	return false
+}

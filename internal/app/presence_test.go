@@ -1,0 +1,573 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"opencti-ipqs-worker/internal/config"
+	"opencti-ipqs-worker/internal/opencti"
+)
+
+// plantedPass is a password that must not be seen anywhere.
+const plantedPass = "planted-pass-71c0d5"
+
+// fakePlatform is an OpenCTI that answers as its functions say; nil ones answer well.
+type fakePlatform struct {
+	register func() (opencti.Registration, error)
+	ping     func(ctx context.Context, state string) (string, error)
+
+	mu            sync.Mutex
+	began         time.Time
+	pings         []time.Duration // when, since the fake was made
+	registrations []time.Duration
+	states        []string // that pings told
+}
+
+var _ platform = (*fakePlatform)(nil)
+
+func newFakePlatform() *fakePlatform { return &fakePlatform{began: time.Now()} }
+
+func (f *fakePlatform) About(context.Context) (opencti.Version, error) {
+	return opencti.ParseVersion("6.8.10")
+}
+
+func (f *fakePlatform) Capabilities(context.Context) (opencti.Capabilities, error) {
+	return opencti.Capabilities{Drafts: true}, nil
+}
+
+func (f *fakePlatform) Register(context.Context, opencti.Connector) (opencti.Registration, error) {
+	f.mu.Lock()
+	f.registrations = append(f.registrations, time.Since(f.began))
+	f.mu.Unlock()
+	if f.register == nil {
+		return home(), nil
+	}
+	return f.register()
+}
+
+func (f *fakePlatform) Ping(ctx context.Context, _, state string) (string, error) {
+	f.mu.Lock()
+	f.pings = append(f.pings, time.Since(f.began))
+	f.states = append(f.states, state)
+	f.mu.Unlock()
+	if f.ping == nil {
+		return state, nil
+	}
+	return f.ping(ctx, state)
+}
+
+func (f *fakePlatform) pinged() []time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.pings)
+}
+
+func (f *fakePlatform) registered() []time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.registrations)
+}
+
+func (f *fakePlatform) told() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.states)
+}
+
+// home is where the connector is first.
+func home() opencti.Registration {
+	return opencti.Registration{
+		ConnectorUserID: "user-1",
+		Connection:      opencti.Connection{Host: "rabbit", Port: 5672, VHost: "/", User: "opencti", Pass: plantedPass},
+		Listen:          "listen_1", ListenExchange: "connectors", ListenRouting: "listen_routing_1",
+		Push: "push_1", PushExchange: "workers", PushRouting: "push_routing_1",
+	}
+}
+
+func unavailable() error { return &opencti.Error{Operation: "Ping", Status: http.StatusBadGateway} }
+
+func refused(code string) error {
+	return &opencti.Error{Operation: "Register", Code: code, Status: http.StatusOK, Message: "no"}
+}
+
+// safeBuffer is a log that is written and read at once.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// attend runs a presence in a bubble until the test ends, and checks that it ends well and kept its secrets.
+func attend(t *testing.T, f *fakePlatform) (*presence, *safeBuffer) {
+	t.Helper()
+	log := &safeBuffer{}
+	p := newPresence(f, opencti.Connector{ID: "1"}, 0, slog.New(slog.NewTextHandler(log, nil)))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run() = %v, want nil once it is told to stop", err)
+		}
+		if strings.Contains(log.String(), plantedPass) {
+			t.Error("the log holds the broker's password")
+		}
+	})
+	synctest.Wait()
+	return p, log
+}
+
+// after lets time pass.
+func after(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func TestRegistersOnceOpenCTIAnswers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakePlatform()
+		f.register = func() (opencti.Registration, error) {
+			if time.Since(f.began) < 10*time.Minute {
+				return opencti.Registration{}, unavailable()
+			}
+			return home(), nil
+		}
+		p, log := attend(t, f)
+		after(9 * time.Minute)
+		if err := p.ready(); err == nil || !strings.Contains(err.Error(), "not registered") || !strings.Contains(err.Error(), "502") {
+			t.Errorf("ready() = %v before the first registration, want that and why", err)
+		}
+		if err := p.live(); err != nil {
+			t.Errorf("live() = %v while OpenCTI is away, want nil: a restart would not help", err)
+		}
+		tries := len(f.registered())
+		if lines := strings.Count(log.String(), "\n"); lines != tries || tries < 9*60/45 {
+			t.Errorf("%d lines of %d tries in 9 minutes, want one each and two tries a minute at the least:\n%s", lines, tries, log)
+		}
+		for line := range strings.Lines(log.String()) {
+			for _, want := range []string{"level=WARN", `standing="not registered yet"`, "error=", "502", "next_try_in="} {
+				if !strings.Contains(line, want) {
+					t.Errorf("a line is %q, want it to hold %q", line, want)
+				}
+			}
+		}
+		after(2 * time.Minute)
+		if err := p.ready(); err != nil {
+			t.Errorf("ready() = %v once OpenCTI answers, want nil", err)
+		}
+		to, _, ok := p.registration(t.Context())
+		if diff := cmp.Diff(home(), to); diff != "" || !ok {
+			t.Errorf("registration() ok %t (-want +got):\n%s", ok, diff)
+		}
+	})
+}
+
+func TestRefusalThatWaitingCannotMend(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		code string
+		want error
+	}{
+		{"AUTH_REQUIRED", opencti.ErrAuth},
+		{"FORBIDDEN_ACCESS", opencti.ErrForbidden},
+		{"VALIDATION_ERROR", opencti.ErrRefused},
+	} {
+		t.Run(tt.code, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakePlatform()
+				f.register = func() (opencti.Registration, error) { return opencti.Registration{}, refused(tt.code) }
+				p := newPresence(f, opencti.Connector{ID: "1"}, 0, slog.New(slog.DiscardHandler))
+				err := p.run(t.Context())
+				if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), "registering the connector") {
+					t.Errorf("run() = %v, want what was refused: %v", err, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// The token was good before: it may be again, and jobs are in hand.
+func TestLaterRefusalIsNoEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakePlatform()
+		var bad atomic.Bool
+		f.ping = func(_ context.Context, state string) (string, error) {
+			if bad.Load() {
+				return "", refused("AUTH_REQUIRED")
+			}
+			return state, nil
+		}
+		f.register = func() (opencti.Registration, error) {
+			if bad.Load() {
+				return opencti.Registration{}, refused("AUTH_REQUIRED")
+			}
+			return home(), nil
+		}
+		p, _ := attend(t, f)
+		bad.Store(true)
+		after(10 * time.Minute)
+		if err := p.ready(); !errors.Is(err, opencti.ErrAuth) {
+			t.Errorf("ready() = %v while OpenCTI refuses the token, want that", err)
+		}
+		bad.Store(false)
+		after(time.Minute)
+		if err := p.ready(); err != nil {
+			t.Errorf("ready() = %v once it takes the token again, want nil", err)
+		}
+	})
+}
+
+func TestPingsEvery40Seconds(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		took time.Duration
+	}{{"answered at once", 0}, {"answered late", 15 * time.Second}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakePlatform()
+				f.ping = func(_ context.Context, state string) (string, error) {
+					<-time.After(tt.took)
+					return state, nil
+				}
+				attend(t, f)
+				after(5 * time.Minute)
+				var want []time.Duration
+				for at := 40 * time.Second; at <= 5*time.Minute; at += 40 * time.Second {
+					want = append(want, at)
+				}
+				if diff := cmp.Diff(want, f.pinged()); diff != "" {
+					t.Errorf("pings (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff([]time.Duration{0}, f.registered()); diff != "" {
+					t.Errorf("registrations (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+func TestAdoptsARemoteStateReset(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakePlatform()
+		f.register = func() (opencti.Registration, error) {
+			to := home()
+			to.State = `{"cursor":1}`
+			return to, nil
+		}
+		answers := []string{`{"cursor":1}`, "", "", `{"cursor":0}`, `{"cursor":0}`}
+		f.ping = func(context.Context, string) (string, error) {
+			next := answers[0]
+			answers = answers[1:]
+			return next, nil
+		}
+		_, log := attend(t, f)
+		after(205 * time.Second)
+		want := []string{`{"cursor":1}`, `{"cursor":1}`, "", "", `{"cursor":0}`}
+		if diff := cmp.Diff(want, f.told()); diff != "" {
+			t.Errorf("states told by the pings (-want +got):\n%s", diff)
+		}
+		if resets := strings.Count(log.String(), "has reset the connector's state"); resets != 2 {
+			t.Errorf("%d resets in the log, want 2:\n%s", resets, log)
+		}
+	})
+}
+
+// What our own first ping leaves in OpenCTI is the text null, and no reset when it comes back.
+func TestNullIsNoState(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakePlatform()
+		f.register = func() (opencti.Registration, error) {
+			to := home()
+			to.State = "null"
+			return to, nil
+		}
+		_, log := attend(t, f)
+		after(time.Minute)
+		if diff := cmp.Diff([]string{""}, f.told()); diff != "" || strings.Contains(log.String(), "reset") {
+			t.Errorf("states told by the pings (-want +got):\n%s\n%s", diff, log)
+		}
+	})
+}
+
+func TestRegistersAgainWhenForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakePlatform()
+		var forgotten, refusing atomic.Bool
+		f.ping = func(_ context.Context, state string) (string, error) {
+			if forgotten.Load() {
+				return "", &opencti.Error{Operation: "Ping", Code: "NULL", Status: http.StatusOK, Message: "No connector found"}
+			}
+			return state, nil
+		}
+		f.register = func() (opencti.Registration, error) {
+			if forgotten.Load() && refusing.Load() {
+				return opencti.Registration{}, unavailable()
+			}
+			forgotten.Store(false)
+			return home(), nil
+		}
+		p, _ := attend(t, f)
+		_, moved, ok := p.registration(t.Context())
+		if !ok {
+			t.Fatal("there is no registration")
+		}
+		refusing.Store(true)
+		forgotten.Store(true)
+		after(41 * time.Second)
+		if err := p.ready(); err == nil || !strings.Contains(err.Error(), "not registered") {
+			t.Errorf("ready() = %v while OpenCTI has forgotten the connector, want that", err)
+		}
+		pings := len(f.pinged())
+		after(5 * time.Minute)
+		if len(f.pinged()) != pings {
+			t.Errorf("%d pings for a connector that OpenCTI does not know", len(f.pinged())-pings)
+		}
+		refusing.Store(false)
+		after(45 * time.Second)
+		if err := p.ready(); err != nil {
+			t.Errorf("ready() = %v after the second registration, want nil", err)
+		}
+		if closed(moved) {
+			t.Error("moved is closed, but the registration leads where it led")
+		}
+	})
+}
+
+func TestOutageIsNoEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakePlatform()
+		var away atomic.Bool
+		f.ping = func(ctx context.Context, state string) (string, error) {
+			if away.Load() {
+				<-ctx.Done() // it does not even refuse
+				return "", &opencti.Error{Operation: "Ping", Message: "no answer"}
+			}
+			return state, nil
+		}
+		p, log := attend(t, f)
+		after(10 * time.Second)
+		away.Store(true)
+		after(50 * time.Second)
+		if err := p.ready(); err != nil {
+			t.Errorf("ready() = %v after one ping that got no answer, want nil", err)
+		}
+		after(2 * time.Minute)
+		if err := p.ready(); !errors.Is(err, opencti.ErrUnavailable) {
+			t.Errorf("ready() = %v after two minutes without an answer, want that", err)
+		}
+		after(time.Hour)
+		if err := p.live(); err != nil {
+			t.Errorf("live() = %v, want nil", err)
+		}
+		pings := f.pinged()
+		for i, at := range pings[1:] {
+			if gap := at - pings[i]; gap > time.Minute+5*time.Second {
+				t.Errorf("%v passed between two pings, want a minute at most: 20 s for one, up to 45 s between", gap)
+			}
+		}
+		away.Store(false)
+		after(time.Minute)
+		if err := p.ready(); err != nil {
+			t.Errorf("ready() = %v once OpenCTI is back, want nil", err)
+		}
+		// Who comes back may be another release or name another broker.
+		if len(f.registered()) != 2 || !strings.Contains(log.String(), `why="a ping failed"`) {
+			t.Errorf("registered at %v, want once at the start and once after the outage", f.registered())
+		}
+	})
+}
+
+func TestMovedWhenARegistrationLeadsElsewhere(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(*opencti.Registration)
+		want   string // in the log; "" for no move
+	}{
+		{"nothing", func(*opencti.Registration) {}, ""},
+		{"state", func(r *opencti.Registration) { r.State = `{"a":1}` }, ""},
+		{"user", func(r *opencti.Registration) { r.ConnectorUserID = "user-2" }, ""},
+		{"host", func(r *opencti.Registration) { r.Connection.Host = "other" }, "[host]"},
+		{"port", func(r *opencti.Registration) { r.Connection.Port = 5671 }, "[port]"},
+		{"vhost", func(r *opencti.Registration) { r.Connection.VHost = "other" }, "[vhost]"},
+		{"TLS flag", func(r *opencti.Registration) { r.Connection.UseSSL = true }, "[use_ssl]"},
+		{"user of the broker", func(r *opencti.Registration) { r.Connection.User = "other" }, "[user]"},
+		{"password", func(r *opencti.Registration) { r.Connection.Pass = plantedPass + "-2" }, "[pass]"},
+		{"queue of jobs", func(r *opencti.Registration) { r.Listen = "other" }, "[listen]"},
+		{"queue of objects", func(r *opencti.Registration) { r.Push = "other" }, "[push]"},
+		{"exchange", func(r *opencti.Registration) { r.PushExchange = "other" }, "[push_exchange]"},
+		{"routing key", func(r *opencti.Registration) { r.PushRouting = "other" }, "[push_routing]"},
+		{"two", func(r *opencti.Registration) { r.Connection.Host, r.Connection.Port = "other", 1 }, `"[host port]"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakePlatform()
+				var to atomic.Value
+				to.Store(home())
+				f.register = func() (opencti.Registration, error) { return to.Load().(opencti.Registration), nil }
+				p, log := attend(t, f)
+				_, moved, ok := p.registration(t.Context())
+				if !ok {
+					t.Fatal("there is no registration")
+				}
+				want := home()
+				tt.change(&want)
+				to.Store(want)
+				p.renew("test")
+				synctest.Wait()
+				if closed(moved) != (tt.want != "") {
+					t.Errorf("moved is closed: %t, want %t", closed(moved), tt.want != "")
+				}
+				if tt.want != "" && !strings.Contains(log.String(), "changed="+tt.want) {
+					t.Errorf("the log is %q, want it to name %s", log, tt.want)
+				}
+				latest, again, ok := p.registration(t.Context())
+				if diff := cmp.Diff(want, latest); diff != "" || !ok || closed(again) {
+					t.Errorf("registration() after it: ok %t, moved %t (-want +got):\n%s", ok, closed(again), diff)
+				}
+				has, user := p.identity()
+				if user != want.ConnectorUserID || !has.Drafts {
+					t.Errorf("identity() = %+v, %q, want the latest", has, user)
+				}
+			})
+		})
+	}
+}
+
+func TestRenewIsOneRegistration(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakePlatform()
+		p, _ := attend(t, f)
+		after(10 * time.Second)
+		for range 100 {
+			p.renew("test")
+		}
+		synctest.Wait()
+		after(100 * time.Second)
+		// A hundred requests at once are served by one, or two when the first was taken at once.
+		if n := len(f.registered()) - 1; n < 1 || n > 2 || f.registered()[1] != 10*time.Second {
+			t.Errorf("registered at %v, want at 10s, for all requests", f.registered())
+		}
+		if diff := cmp.Diff([]time.Duration{50 * time.Second, 90 * time.Second}, slices.DeleteFunc(f.pinged(), func(at time.Duration) bool {
+			return at == 10*time.Second
+		})); diff != "" {
+			t.Errorf("pings after it (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestLiveTellsAStuckLoop(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakePlatform()
+		release := make(chan struct{})
+		f.ping = func(_ context.Context, state string) (string, error) {
+			<-release // whatever its context says
+			return state, nil
+		}
+		p, _ := attend(t, f)
+		after(5 * time.Minute)
+		if err := p.live(); err != nil {
+			t.Errorf("live() = %v, want nil", err)
+		}
+		after(5 * time.Minute)
+		if err := p.live(); err == nil {
+			t.Error("live() = nil, want that the loop is stuck")
+		}
+		close(release)
+		synctest.Wait()
+		if err := p.live(); err != nil {
+			t.Errorf("live() = %v once it goes round again, want nil", err)
+		}
+	})
+}
+
+// Hundreds of requests of jobs hang; the ping goes past them.
+func TestPingDoesNotWaitBehindJobs(t *testing.T) {
+	t.Parallel()
+	const jobs = 200
+	hanging := make(chan struct{}, jobs)
+	release := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var document bytes.Buffer
+		if _, err := document.ReadFrom(r.Body); err != nil {
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		switch {
+		case strings.Contains(document.String(), "about"):
+			_, _ = fmt.Fprint(w, `{"data":{"about":{"version":"6.8.10"}}}`)
+		case strings.Contains(document.String(), "pingConnector"):
+			_, _ = fmt.Fprint(w, `{"data":{"pingConnector":{"connector_state":"null"}}}`)
+		default:
+			hanging <- struct{}{}
+			<-release
+		}
+	}))
+	defer server.Close()
+	client, err := newClient(Options{Config: config.Config{OpenCTI: config.OpenCTI{URL: server.URL, Token: config.NewSecret("token")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	for range jobs {
+		asking.Go(func() { _, _ = client.Entity(ctx, "ipv4-addr--1", "") })
+	}
+	for range jobs {
+		<-hanging
+	}
+	p := newPresence(client, opencti.Connector{ID: "1"}, 0, slog.New(slog.DiscardHandler))
+	if err := p.ping(ctx); err != nil {
+		t.Errorf("ping() = %v while %d requests hang, want nil", err, jobs)
+	}
+	close(release)
+	cancel()
+	asking.Wait()
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
