@@ -10,6 +10,7 @@ type Config struct {
 	OpenCTI   OpenCTI
 	Connector Connector
 	IPQS      IPQS
+	Playbook  Playbook
 	MQ        MQ
 	Worker    Worker
 }
@@ -68,6 +69,12 @@ type IPQS struct {
 	MaxTLP string
 	// SkipPrivate says whether private, loopback and link-local addresses are skipped instead of looked up.
 	SkipPrivate bool
+}
+
+// Playbook says how to serve OpenCTI's playbooks.
+type Playbook struct {
+	// MaxWait is how long a playbook waits for its enrichment.
+	MaxWait time.Duration
 }
 
 // MQ overrides what OpenCTI says about its RabbitMQ at registration. An empty, zero or nil field means: as OpenCTI says.

@@ -28,8 +28,9 @@ func defaults() Config {
 			IPAddRelationships: true, DomainAddRelationships: true,
 			DefaultTLP: "TLP:CLEAR", MaxTLP: "TLP:AMBER", SkipPrivate: true,
 		},
-		MQ:     MQ{RejectUnauthorized: true},
-		Worker: Worker{QueueType: "classic", LookupConcurrency: 16, ShutdownTimeout: 25 * time.Second},
+		Playbook: Playbook{MaxWait: 30 * time.Second},
+		MQ:       MQ{RejectUnauthorized: true},
+		Worker:   Worker{QueueType: "classic", LookupConcurrency: 16, ShutdownTimeout: 25 * time.Second},
 	}
 }
 

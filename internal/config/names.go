@@ -11,7 +11,7 @@ import (
 
 // prefixes returns the beginnings of the variables that are about us.
 func prefixes() []string {
-	return []string{"OPENCTI_", "CONNECTOR_", "IPQS_", "MQ_", "WORKER_", "HTTPS_CA_"}
+	return []string{"OPENCTI_", "CONNECTOR_", "IPQS_", "PLAYBOOK_", "MQ_", "WORKER_", "HTTPS_CA_"}
 }
 
 // sections returns the sections of config.yml.

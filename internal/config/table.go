@@ -224,6 +224,12 @@ func Table() []Option {
 			set:         into(func(c *Config) *bool { return &c.IPQS.SkipPrivate }, parseBool),
 		},
 		{
+			Env: "PLAYBOOK_MAX_WAIT", Kind: Duration, Default: "30s",
+			Description: "Time that a playbook waits for its enrichment; then it goes on without.",
+			Accepts:     "a duration from 1s to 15m, such as 30s or 1m30s",
+			set:         into(func(c *Config) *time.Duration { return &c.Playbook.MaxWait }, parseDuration(time.Second, 15*time.Minute)),
+		},
+		{
 			Env: "MQ_HOST", Kind: Text,
 			Description: "Host of RabbitMQ, where it is not the one that OpenCTI tells.",
 			Accepts:     "a host name or address",

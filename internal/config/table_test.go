@@ -54,7 +54,7 @@ func TestEveryOptionHasAnEffect(t *testing.T) {
 		"MQ_USE_SSL_KEY": key, "MQ_USE_SSL_PASSPHRASE": "p", "HTTPS_CA_CERTIFICATES": cert,
 		"MQ_USE_SSL_REJECT_UNAUTHORIZED": "no", "WORKER_QUEUE_TYPE": "quorum",
 		"WORKER_LOOKUP_CONCURRENCY": "1", "WORKER_SHUTDOWN_TIMEOUT": "1s", "CONNECTOR_METRICS_PORT": "0",
-		"WORKER_METRICS_HOST": "127.0.0.1",
+		"WORKER_METRICS_HOST": "127.0.0.1", "PLAYBOOK_MAX_WAIT": "1s",
 	}
 	other := map[string]string{"MQ_USE_SSL_CERT": "MQ_USE_SSL_KEY=" + key, "MQ_USE_SSL_KEY": "MQ_USE_SSL_CERT=" + cert}
 	for _, o := range Table() {
