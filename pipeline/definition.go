@@ -9,13 +9,14 @@ import (
 
 // World is what the stages meet outside: OpenCTI, IPQS, the clock.
 type World struct {
-	Entities stages.Entities
-	Works    Works
-	Risks    ipqs.Lookuper
-	Labels   stages.Labels
-	Intake   stages.Intake
-	Envelope stages.Envelope
-	Now      func() time.Time
+	Entities  stages.Entities
+	Works     Works
+	Playbooks stages.Playbooks
+	Risks     ipqs.Lookuper
+	Labels    stages.Labels
+	Intake    stages.Intake
+	Envelope  stages.Envelope
+	Now       func() time.Time
 
 	Policy     stages.Policy
 	Enrichment stages.Enrichment
@@ -36,7 +37,7 @@ func Definition(w World) []Hop {
 		{Stage: stages.Lookup(w.Risks, w.Now), Prefetch: or(w.Lookups, 32), Retry: outlast},
 		{Stage: stages.Score(), Prefetch: 100, Retry: never},
 		{Stage: stages.Bundle(w.Enrichment), Prefetch: 100, Retry: never},
-		{Stage: stages.Publish(w.Works, w.Labels, w.Intake, w.Envelope), Prefetch: 32, Retry: brief},
+		{Stage: stages.Publish(w.Works, w.Playbooks, w.Labels, w.Intake, w.Envelope), Prefetch: 32, Retry: brief},
 	}
 }
 

@@ -12,6 +12,10 @@
 // A job ends in one of three ways, and OpenCTI is told which: published, skipped with a reason, or dead-lettered: put
 // into the hop's poison queue as it came, with the reason beside it.
 //
+// A playbook waits for its job, so that one has a deadline, counted from when it was first taken up: no attempt and no wait
+// goes beyond it. It travels with the job; only a message that no hop has passed on yet starts anew. Every end answers the
+// playbook, before the message is acknowledged and before there is a dead letter, which says so ([MetadataAnswered]).
+//
 // Read [Definition] first: it is the pipeline. What surrounds every stage (span, measurement, poison queue, retries) is
 // one list in [Pipeline.around].
 //

@@ -17,7 +17,8 @@ import (
 	"opencti-ipqs-worker/stages"
 )
 
-// Ends is told of the jobs that end before their last hop, so that it can tell whoever asked.
+// Ends is told of the jobs that end before their last hop, so that it can tell whoever asked. It answers no playbook whose
+// step has its answer ([stages.Job].Answered).
 type Ends interface {
 	Skipped(ctx context.Context, job stages.Job, fault *stages.Fault) error
 	DeadLettered(ctx context.Context, job stages.Job, fault *stages.Fault, letter string) error
@@ -40,6 +41,8 @@ type Options struct {
 	// Attended says that somebody waits for the jobs and can act: a fault of the whole account (key, credits, quota) then
 	// ends a job at once instead of being tried again.
 	Attended bool
+	// PlaybookMaxWait is how long a playbook waits for its job, from the moment that it is taken up; zero means 30 s.
+	PlaybookMaxWait time.Duration
 	// Version of the worker, for dead letters.
 	Version string
 	// Drain bounds how long Run waits for jobs in hand once its context has ended.
@@ -96,6 +99,9 @@ func (o *Options) setDefaults() {
 	if o.Observe == nil {
 		o.Observe = func(Outcome) {}
 	}
+	if o.PlaybookMaxWait <= 0 {
+		o.PlaybookMaxWait = 30 * time.Second
+	}
 	if o.Drain <= 0 {
 		o.Drain = 25 * time.Second
 	}
@@ -139,15 +145,19 @@ func (p *Pipeline) mount() {
 func (p *Pipeline) run(hop Hop, spent []stages.Section, last bool) message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
 		trip := tripOf(msg)
+		left, err := p.left(trip)
+		if err != nil {
+			return nil, err
+		}
 		trip.attempts++
 		if trip.unreadable != nil {
 			return nil, trip.unreadable
 		}
 		job := trip.job
 		job.Repeated = trip.repeated || trip.attempts > 1
-		ctx, cancel := context.WithTimeout(msg.Context(), hop.Stage.Timeout)
+		ctx, cancel := context.WithTimeout(msg.Context(), min(hop.Stage.Timeout, left))
 		defer cancel()
-		job, err := hop.Stage.Run(ctx, job)
+		job, err = hop.Stage.Run(ctx, job)
 		trip.job = job
 		if err != nil || last {
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -57,32 +58,75 @@ func (p *Pipeline) quarantined(hop Hop) message.HandlerMiddleware {
 	}
 }
 
-// skip ends a job that there is nothing to do for. When OpenCTI can't be told, the message goes back to its queue: asking
+// skip ends a job that there is nothing to do for. While OpenCTI can't be told, the message goes back to its queue: asking
 // again later costs nothing, and the work would never end otherwise.
 func (p *Pipeline) skip(ctx context.Context, trip *trip) error {
-	if err := p.again(ctx, brief, func() error { return p.Ends.Skipped(ctx, trip.job, trip.fault) }); err != nil {
+	err := p.again(ctx, brief, time.Time{}, func() error { return p.Ends.Skipped(ctx, trip.job, trip.fault) })
+	if p.mayPass(err) {
 		return fmt.Errorf("ending a skipped job: %w", err)
 	}
 	trip.end = Skipped
+	p.untold(ctx, trip, err)
 	return nil
 }
 
-// bury puts the message into the hop's poison queue and tells OpenCTI. When that queue can't take it, the message goes
-// back to its own.
+// bury puts the message into the hop's poison queue and tells OpenCTI, a work after it, a playbook before. When that queue
+// can't take it, the message goes back to its own.
 func (p *Pipeline) bury(msg *message.Message, hop Hop, trip *trip) error {
+	if trip.job.Playbook() != nil {
+		return p.buryPlaybook(msg, hop, trip)
+	}
 	letter := p.letter(msg, hop, trip)
 	if err := p.Transport.Publish(hop.Poison(), letter); err != nil {
 		return fmt.Errorf("dead-lettering after %w: %w", trip.fault, err)
 	}
 	trip.end, trip.letter = DeadLettered, letter.UUID
-	ctx := msg.Context()
-	err := p.again(ctx, brief, func() error { return p.Ends.DeadLettered(ctx, trip.job, trip.fault, letter.UUID) })
-	if err != nil {
-		// The job itself is safe; only its work stays open in OpenCTI, which closes it by its own clean-up.
-		p.Logger.LogAttrs(ctx, slog.LevelWarn, "OpenCTI was not told of a dead letter",
-			slog.String("dead_letter", letter.UUID), slog.String("job", trip.job.ID), slog.String("error", err.Error()))
-	}
+	// The job itself is safe. A work that is not told stays open in OpenCTI, which closes it by its own clean-up.
+	p.untold(msg.Context(), trip, p.tell(msg.Context(), trip, letter))
 	return nil
+}
+
+// buryPlaybook answers the playbook first, for its letter has to say whether its step was answered, and nothing but the
+// message in its queue keeps the playbook from waiting for ever: while OpenCTI can't be told, it goes back there.
+func (p *Pipeline) buryPlaybook(msg *message.Message, hop Hop, trip *trip) error {
+	ctx := msg.Context()
+	letter := p.letter(msg, hop, trip)
+	err := p.tell(ctx, trip, letter)
+	if p.mayPass(err) {
+		return fmt.Errorf("answering a playbook after %w: %w", trip.fault, err)
+	}
+	if err == nil {
+		letter.Metadata.Set(MetadataAnswered, "true")
+	}
+	// Going back would have the step answered again, so the poison queue is given more than one chance.
+	bury := func() error { return p.Transport.Publish(hop.Poison(), letter) }
+	if err := p.again(ctx, brief, time.Time{}, bury); err != nil {
+		return fmt.Errorf("dead-lettering after %w: %w", trip.fault, err)
+	}
+	trip.end, trip.letter = DeadLettered, letter.UUID
+	p.untold(ctx, trip, err)
+	return nil
+}
+
+func (p *Pipeline) tell(ctx context.Context, trip *trip, letter *message.Message) error {
+	return p.again(ctx, brief, time.Time{}, func() error {
+		return p.Ends.DeadLettered(ctx, trip.job, trip.fault, letter.UUID)
+	})
+}
+
+// mayPass reports whether what err stands for may be gone when the message comes again.
+func (p *Pipeline) mayPass(err error) bool {
+	fault := stages.AsFault(err)
+	return fault != nil && (fault.Class == stages.Stopping || p.passing(fault.Class))
+}
+
+// untold leaves a line of an end that OpenCTI does not want to hear of.
+func (p *Pipeline) untold(ctx context.Context, trip *trip, err error) {
+	if err == nil {
+		return
+	}
+	p.Logger.LogAttrs(ctx, slog.LevelWarn, "OpenCTI was not told of the end of a job", slog.String("end", string(trip.end)),
+		slog.String("dead_letter", trip.letter), slog.String("job", trip.job.ID), slog.String("error", err.Error()))
 }
 
 func (p *Pipeline) letter(msg *message.Message, hop Hop, trip *trip) *message.Message {

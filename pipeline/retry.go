@@ -15,11 +15,12 @@ import (
 )
 
 // retried runs the stage again while its fault may pass and the hop's schedule has attempts left. It waits the longer of
-// the schedule's wait and what the other side asked for. A shutdown ends the waiting: the job goes back untouched.
+// the schedule's wait and what the other side asked for, but never longer than a playbook waits for the job. A shutdown ends
+// the waiting: the job goes back untouched.
 func (p *Pipeline) retried(hop Hop) message.HandlerMiddleware {
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) (out []*message.Message, err error) {
-			err = p.again(msg.Context(), hop.Retry, func() error {
+			err = p.again(msg.Context(), hop.Retry, tripOf(msg).deadline, func() error {
 				out, err = next(msg)
 				return p.recovered(msg.Context(), err)
 			})
@@ -37,8 +38,9 @@ const (
 )
 
 // again calls do until it succeeds, fails for good, or the schedule is through. Being told to come back later is no
-// attempt of the schedule's, as long as patience lasts: the job has done nothing wrong.
-func (p *Pipeline) again(ctx context.Context, schedule Schedule, do func() error) error {
+// attempt of the schedule's, as long as patience lasts: the job has done nothing wrong. Where there is a deadline, it gives
+// up as soon as the next call would come after it.
+func (p *Pipeline) again(ctx context.Context, schedule Schedule, deadline time.Time, do func() error) error {
 	waits := schedule.waits()
 	var told time.Duration // waited because we were told to
 	for {
@@ -53,6 +55,9 @@ func (p *Pipeline) again(ctx context.Context, schedule Schedule, do func() error
 			told += wait
 		} else if wait = waits.NextBackOff(); wait == backoff.Stop {
 			return err
+		}
+		if !deadline.IsZero() && !p.Now().Add(wait).Before(deadline) {
+			return p.late(err)
 		}
 		timer := time.NewTimer(wait)
 		select {

@@ -16,6 +16,7 @@ type trip struct {
 	repeated   bool       // the job may have been beyond this hop before
 	attempts   int
 	began      time.Time
+	deadline   time.Time // until when a playbook waits for the job; zero where none does
 
 	// Set when it is over:
 	end    End
@@ -60,6 +61,7 @@ func (p *Pipeline) opened(hop Hop) message.HandlerMiddleware {
 			} else {
 				trip.job, trip.unreadable = decode(msg, hop.Stage)
 			}
+			p.waited(msg, trip)
 			trip.repeated = trip.job.Repeated || msg.Metadata.Get(MetadataRedelivered) == "true"
 			msg.SetContext(context.WithValue(msg.Context(), tripKey{}, trip))
 			return next(msg)

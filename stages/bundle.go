@@ -33,11 +33,12 @@ const (
 // clock can be its own.
 var authorSince = time.Date(2022, time.January, 1, 0, 0, 0, 0, time.UTC)
 
-// Bundle makes the STIX 2.1 bundle of a job, a function of the job alone: the same job, the same bytes.
+// Bundle makes the STIX 2.1 bundle of a job, a function of the job alone: the same job, the same bytes. A playbook's is the
+// one that its step was given, with ours in it.
 func Bundle(e Enrichment) Stage {
 	return Stage{
 		Name:    "bundle",
-		Needs:   []Section{SectionEntity, SectionRisk, SectionVerdict},
+		Needs:   []Section{SectionRequest, SectionEntity, SectionRisk, SectionVerdict},
 		Fills:   []Section{SectionBundle},
 		Timeout: 5 * time.Second,
 		Run: func(_ context.Context, job Job) (Job, error) {
@@ -101,6 +102,9 @@ func (b *builder) build() ([]byte, error) {
 		}
 	}
 	b.note()
+	if playbook := b.job.Playbook(); playbook != nil {
+		return stix.Merge(playbook.Bundle, b.objects)
+	}
 	return stix.Bundle{ID: stix.BundleID(b.job.ID), Objects: b.objects}.Encode()
 }
 

@@ -6,6 +6,10 @@
 //	bundle   entity, answer and verdict  → the STIX 2.1 bundle
 //	publish  the bundle                  → OpenCTI, and the end of its work
 //
+// A playbook's job goes the same way and has no work: the bundle is the one that its step was given, with ours in it, and
+// what OpenCTI gets is one answer to the step. Whatever goes wrong, [Ending] answers with the bundle as it came, and a job
+// that was answered ([Job].Answered) is never answered again.
+//
 // A [Stage] is a value: its name, which sections of the [Job] it needs, which it fills, and a function. It knows no
 // broker, no retry and no queue; those are the pipeline's. Resolve, lookup and publish meet the world through the small
 // interfaces declared here; score and bundle are functions of the job alone, clock included (lookup stamps the time), so

@@ -2,6 +2,7 @@ package stages
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,7 +15,8 @@ type Failer interface {
 	Failed(ctx context.Context, workID, message string) error
 }
 
-// Playbooks continues a playbook that waits for our step.
+// Playbooks continues a playbook that waits for our step, with the bundle that its next step is given. It returns an error
+// that is [opencti.ErrNotFound] when nobody waits.
 type Playbooks interface {
 	AnswerPlaybook(ctx context.Context, playbook opencti.Playbook, startedAt time.Time, bundle []byte) error
 }
@@ -23,7 +25,6 @@ type Playbooks interface {
 type Ending struct {
 	Works     Failer
 	Playbooks Playbooks
-	Now       func() time.Time
 }
 
 // Skipped ends a job that there was nothing to do for.
@@ -41,11 +42,7 @@ func (e Ending) end(ctx context.Context, job Job, f *Fault, message string) erro
 	case job.Request == nil:
 		return nil // nobody to tell: the message could not be read at all
 	case job.Request.Playbook != nil:
-		// A playbook has no error channel: it goes on with what it had.
-		if err := e.Playbooks.AnswerPlaybook(ctx, *job.Request.Playbook, e.Now(), job.Request.Playbook.Bundle); err != nil {
-			return fmt.Errorf("answering the playbook: %w", err)
-		}
-		return nil
+		return e.handBack(ctx, job)
 	case f.Reason.InError():
 		if err := e.Works.Failed(ctx, job.Request.WorkID, message); err != nil {
 			return fmt.Errorf("telling that the work has failed: %w", err)
@@ -57,4 +54,20 @@ func (e Ending) end(ctx context.Context, job Job, f *Fault, message string) erro
 		}
 		return nil
 	}
+}
+
+// handBack gives a playbook its own bundle again: it has no error channel, it goes on with what it had.
+func (e Ending) handBack(ctx context.Context, job Job) error {
+	playbook := job.Playbook()
+	if job.Answered {
+		return nil
+	}
+	if len(playbook.Bundle) == 0 {
+		return fault(Permanent, ReasonMalformed, "answering the playbook: its job came without a bundle")
+	}
+	err := e.Playbooks.AnswerPlaybook(ctx, *playbook, job.OpenedAt, playbook.Bundle)
+	if err != nil && !errors.Is(err, opencti.ErrNotFound) { // nobody waits
+		return fmt.Errorf("answering the playbook: %w", err)
+	}
+	return nil
 }

@@ -28,6 +28,8 @@ type platform struct {
 	fail  map[string]error // by the first word of a call
 	state opencti.WorkState
 	again bool
+	// playbook is called with each answer to one.
+	playbook func(ctx context.Context, startedAt time.Time)
 }
 
 func (p *platform) call(name, text string) error {
@@ -65,7 +67,10 @@ func (p *platform) Push(_ context.Context, messages [][]byte) error {
 	return nil
 }
 
-func (p *platform) AnswerPlaybook(_ context.Context, playbook opencti.Playbook, _ time.Time, bundle []byte) error {
+func (p *platform) AnswerPlaybook(ctx context.Context, playbook opencti.Playbook, startedAt time.Time, bundle []byte) error {
+	if p.playbook != nil {
+		p.playbook(ctx, startedAt)
+	}
 	return p.call("playbook", playbook.StepID+" "+string(bundle))
 }
 

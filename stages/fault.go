@@ -46,7 +46,7 @@ const (
 	ReasonScope          Reason = "scope"           // outside CONNECTOR_SCOPE
 	ReasonTLP            Reason = "tlp"             // marked above IPQS_MAX_TLP
 	ReasonPrivate        Reason = "private_address" // an address nobody outside can know
-	ReasonPlaybook       Reason = "playbook"        // a playbook's step, handed back unchanged
+	ReasonAnswered       Reason = "answered"        // a playbook's step that has its answer, or waits no more
 	ReasonCircuitOpen    Reason = "circuit_open"    // our breaker holds lookups back
 	ReasonBroker         Reason = "broker"          // RabbitMQ did not take or route a message
 	ReasonContract       Reason = "contract"        // OpenCTI refused what we sent
@@ -57,7 +57,7 @@ const (
 
 // InError reports whether a job that ends for this reason ends its work in error. What an analyst's or administrator's
 // setting excluded is an error to whoever asked for it; an address that has no public meaning is not.
-func (r Reason) InError() bool { return r != ReasonPrivate && r != ReasonPlaybook }
+func (r Reason) InError() bool { return r != ReasonPrivate }
 
 // Fault is an error of a stage together with the decision it implies.
 type Fault struct {

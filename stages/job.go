@@ -16,6 +16,11 @@ type Job struct {
 	// Repeated says that this job may have been through a later stage before: it, or what it was made from, was delivered
 	// more than once. Publish then looks before it announces anything twice.
 	Repeated bool `json:"repeated,omitempty"`
+	// OpenedAt is when a playbook's job was first taken up: from then on the playbook waits. It is zero for other jobs.
+	OpenedAt time.Time `json:"opened_at,omitzero"`
+	// Answered says that the playbook's step has its answer, or that nobody waits for it any more. Whatever becomes of the
+	// job, the step is not answered again.
+	Answered bool `json:"answered,omitempty"`
 
 	Request *opencti.Request `json:"request,omitempty"` // what OpenCTI asked
 	Entity  *opencti.Entity  `json:"entity,omitempty"`  // what it asked about
@@ -94,6 +99,14 @@ func (j Job) Without(s Section) Job {
 		j.Bundle = nil
 	}
 	return j
+}
+
+// Playbook is the step of a playbook that waits for this job, or nil.
+func (j Job) Playbook() *opencti.Playbook {
+	if j.Request == nil {
+		return nil
+	}
+	return j.Request.Playbook
 }
 
 // WorkID is OpenCTI's record of the request, or "" where there is none (playbooks, an undecodable message).

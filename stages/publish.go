@@ -2,6 +2,7 @@ package stages
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -31,43 +32,93 @@ type Labels interface {
 // Envelope wraps one split bundle as OpenCTI's workers expect it.
 type Envelope func(job opencti.PushOptions, bundle []byte) ([]byte, error)
 
-// Publish hands the bundle to OpenCTI in the one order that loses nothing: announce, publish with confirms, end the work.
+// answerTimeout bounds one answer to a playbook. The clients of OpenCTI have a limit of their own.
+const answerTimeout = time.Minute
+
+// Publish hands the bundle to OpenCTI. A work's goes to the queue of objects in the one order that loses nothing: announce,
+// publish with confirms, end the work. A playbook's is the answer to its step, and nothing else.
+//
 // It may run twice for a job; ids are deterministic, and a repeated job looks before it announces.
-func Publish(works Announcer, labels Labels, intake Intake, envelope Envelope) Stage {
+func Publish(works Announcer, playbooks Playbooks, labels Labels, intake Intake, envelope Envelope) Stage {
+	p := publisher{works, playbooks, labels, intake, envelope}
 	return Stage{
 		Name:    "publish",
 		Needs:   []Section{SectionRequest, SectionVerdict, SectionBundle},
 		Timeout: time.Minute,
 		Run: func(ctx context.Context, job Job) (Job, error) {
-			split, err := stix.Split(job.Bundle, stix.SplitOptions{})
-			if err != nil {
-				return job, fault(Permanent, ReasonMalformed, "splitting the bundle: %w", err)
+			if job.Playbook() != nil {
+				return p.answer(ctx, job)
 			}
-			for _, label := range job.Verdict.Labels {
-				if err := labels.EnsureLabel(ctx, label.Value, label.Color); err != nil {
-					return job, fmt.Errorf("making the label %s: %w", label.Value, err)
-				}
-			}
-			work, err := works.Announce(ctx, job.Request.WorkID, len(split.Parts), job.Repeated)
-			if err != nil {
-				return job, fmt.Errorf("announcing %d objects: %w", len(split.Parts), err)
-			}
-			if work.Ended {
-				return job, nil
-			}
-			messages, err := wrap(job, split.Parts, work.Tracked, envelope)
-			if err != nil {
-				return job, err
-			}
-			if err := intake.Push(ctx, messages); err != nil {
-				return job, brokerFault(err)
-			}
-			if err := works.Processed(ctx, job.Request.WorkID, published(job.Verdict, len(messages))); err != nil {
-				return job, fmt.Errorf("telling that the work is processed: %w", err)
-			}
-			return job, nil
+			return job, p.push(ctx, job)
 		},
 	}
+}
+
+type publisher struct {
+	works     Announcer
+	playbooks Playbooks
+	labels    Labels
+	intake    Intake
+	envelope  Envelope
+}
+
+// push gives a work its objects, and ends it.
+func (p publisher) push(ctx context.Context, job Job) error {
+	split, err := stix.Split(job.Bundle, stix.SplitOptions{})
+	if err != nil {
+		return fault(Permanent, ReasonMalformed, "splitting the bundle: %w", err)
+	}
+	if err := p.ensureLabels(ctx, job); err != nil {
+		return err
+	}
+	work, err := p.works.Announce(ctx, job.Request.WorkID, len(split.Parts), job.Repeated)
+	if err != nil {
+		return fmt.Errorf("announcing %d objects: %w", len(split.Parts), err)
+	}
+	if work.Ended {
+		return nil
+	}
+	messages, err := wrap(job, split.Parts, work.Tracked, p.envelope)
+	if err != nil {
+		return err
+	}
+	if err := p.intake.Push(ctx, messages); err != nil {
+		return brokerFault(err)
+	}
+	if err := p.works.Processed(ctx, job.Request.WorkID, published(job.Verdict, len(messages))); err != nil {
+		return fmt.Errorf("telling that the work is processed: %w", err)
+	}
+	return nil
+}
+
+// answer gives a playbook's step its enriched bundle.
+func (p publisher) answer(ctx context.Context, job Job) (Job, error) {
+	if err := p.ensureLabels(ctx, job); err != nil {
+		return job, err
+	}
+	// Once under way an answer is not cut short, whatever the time: it may have been heard, and handing the bundle back
+	// unchanged after it would have the playbook go on twice.
+	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
+	defer cancel()
+	err := p.playbooks.AnswerPlaybook(sending, *job.Playbook(), job.OpenedAt, job.Bundle)
+	switch {
+	case errors.Is(err, opencti.ErrNotFound):
+		job.Answered = true
+		return job, fault(Skip, ReasonAnswered, "answering the playbook: nobody waits for it: %w", err)
+	case err != nil:
+		return job, fmt.Errorf("answering the playbook: %w", err)
+	}
+	job.Answered = true
+	return job, nil
+}
+
+func (p publisher) ensureLabels(ctx context.Context, job Job) error {
+	for _, label := range job.Verdict.Labels {
+		if err := p.labels.EnsureLabel(ctx, label.Value, label.Color); err != nil {
+			return fmt.Errorf("making the label %s: %w", label.Value, err)
+		}
+	}
+	return nil
 }
 
 func wrap(job Job, parts [][]byte, tracked bool, envelope Envelope) ([][]byte, error) {

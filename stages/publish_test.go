@@ -6,7 +6,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -64,7 +63,7 @@ func TestPublish(t *testing.T) {
 			p := &platform{state: tt.state}
 			job := publishJob()
 			job.Repeated = tt.repeated
-			if _, err := Publish(p, p, p, shown).Run(context.Background(), job); err != nil {
+			if _, err := Publish(p, p, p, p, shown).Run(context.Background(), job); err != nil {
 				t.Fatalf("Run() error = %v", err)
 			}
 			if diff := cmp.Diff(tt.want, p.calls); diff != "" {
@@ -96,7 +95,7 @@ func TestPublishStopsAtTheFirstFailure(t *testing.T) {
 		t.Run(tt.fails, func(t *testing.T) {
 			t.Parallel()
 			p := &platform{fail: map[string]error{tt.fails: tt.err}, state: opencti.WorkState{Tracked: true}}
-			_, err := Publish(p, p, p, shown).Run(context.Background(), publishJob())
+			_, err := Publish(p, p, p, p, shown).Run(context.Background(), publishJob())
 			f := AsFault(err)
 			if f == nil || f.Class != tt.class || f.Reason != tt.reason {
 				t.Errorf("Run() error = %+v, want class %s, reason %s", f, tt.class, tt.reason)
@@ -113,7 +112,7 @@ func TestPublishRefusesABundleItCannotSplit(t *testing.T) {
 	p := &platform{}
 	job := publishJob()
 	job.Bundle = json.RawMessage(`{"type":"bundle"}`)
-	_, err := Publish(p, p, p, shown).Run(context.Background(), job)
+	_, err := Publish(p, p, p, p, shown).Run(context.Background(), job)
 	if f := AsFault(err); f == nil || f.Class != Permanent || f.Reason != ReasonMalformed {
 		t.Errorf("Run() error = %+v, want a permanent fault, malformed", f)
 	}
@@ -145,7 +144,7 @@ func TestEnding(t *testing.T) {
 			"dead letter", work, fault(Permanent, ReasonInvalidValue, "no such address"), "01J",
 			[]string{"failed work_1 IPQS: not enriched (invalid_value): no such address. Nothing was changed; dead letter 01J."},
 		},
-		{"playbook goes on unchanged", playbook, fault(Skip, ReasonPlaybook, "x"), "", []string{`playbook step {"a":1}`}},
+		{"playbook goes on unchanged", playbook, fault(Skip, ReasonScope, "x"), "", []string{`playbook step {"a":1}`}},
 		{"playbook goes on after a failure", playbook, fault(Permanent, ReasonOther, "x"), "01J", []string{`playbook step {"a":1}`}},
 		{"nobody to tell", nil, fault(Permanent, ReasonMalformed, "x"), "01J", nil},
 	}
@@ -153,7 +152,7 @@ func TestEnding(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			p := &platform{}
-			e := Ending{Works: p, Playbooks: p, Now: time.Now}
+			e := Ending{Works: p, Playbooks: p}
 			end := func() error { return e.Skipped(context.Background(), Job{Request: tt.request}, tt.fault) }
 			if tt.letter != "" {
 				end = func() error {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"opencti-ipqs-worker/internal/opencti"
+	"opencti-ipqs-worker/stix"
 )
 
 // Entities reads what a job is about. It returns an error that is [opencti.ErrNotFound] when OpenCTI does not show it.
@@ -45,49 +46,112 @@ func Open(message []byte) (Job, error) {
 }
 
 // Resolve reads the entity that the job is about, having told OpenCTI that the work is received, and ends the job here
-// if the policy says that it is not to be looked up.
+// if the policy says that it is not to be looked up. A playbook has no work to tell of, and may ask about anything: its
+// bundle is looked into first.
 func Resolve(entities Entities, works Receiver, policy Policy) Stage {
-	scope := make(map[string]bool, len(policy.Scope))
+	r := resolver{entities: entities, works: works, policy: policy, scope: make(map[string]bool, len(policy.Scope))}
 	for _, name := range policy.Scope {
-		scope[strings.ToLower(strings.TrimSpace(name))] = true
+		r.scope[strings.ToLower(strings.TrimSpace(name))] = true
 	}
 	return Stage{
 		Name:    "resolve",
 		Needs:   []Section{SectionRequest},
 		Fills:   []Section{SectionEntity},
 		Timeout: 30 * time.Second,
-		Run: func(ctx context.Context, job Job) (Job, error) {
-			if job.Request.Playbook != nil {
-				return job, fault(Skip, ReasonPlaybook, "the playbook's bundle is handed back unchanged")
-			}
-			if err := works.Received(ctx, job.Request.WorkID, received); err != nil {
-				return job, fmt.Errorf("telling that the work is received: %w", err)
-			}
-			entity, err := entities.Entity(ctx, job.Request.EntityID, job.Request.DraftID)
-			if err != nil {
-				return job, fmt.Errorf("reading the entity %s: %w", job.Request.EntityID, err)
-			}
-			request := *job.Request
-			request.EntityType = entity.Type
-			job.Request = &request
-			if !scope[strings.ToLower(entity.Type)] {
-				return job, fault(Skip, ReasonScope, "%s is not in the scope of this connector (%s)",
-					entity.Type, strings.Join(policy.Scope, ", "))
-			}
-			tlp, marked := opencti.StrictestTLP(entity.Markings)
-			if !marked {
-				tlp = policy.DefaultTLP
-			}
-			if !tlp.Allowed(policy.MaxTLP) {
-				return job, fault(Skip, ReasonTLP, "%s is above what this connector may look up (%s)", tlp, policy.MaxTLP)
-			}
-			if policy.SkipPrivate && private(entity) {
-				return job, fault(Skip, ReasonPrivate, "%s is an address that only means something inside a network", entity.Value)
-			}
-			job.Entity = &entity
-			return job, nil
-		},
+		Run:     r.run,
 	}
+}
+
+type resolver struct {
+	entities Entities
+	works    Receiver
+	policy   Policy
+	scope    map[string]bool // in lower case
+}
+
+func (r resolver) run(ctx context.Context, job Job) (Job, error) {
+	var given stix.Sketch
+	if playbook := job.Playbook(); playbook != nil {
+		var err error
+		if given, err = r.given(playbook); err != nil {
+			return job, err
+		}
+	} else if err := r.works.Received(ctx, job.Request.WorkID, received); err != nil {
+		return job, fmt.Errorf("telling that the work is received: %w", err)
+	}
+	entity, err := r.entities.Entity(ctx, job.Request.EntityID, job.Request.DraftID)
+	if err != nil {
+		return job, fmt.Errorf("reading the entity %s: %w", job.Request.EntityID, err)
+	}
+	request := *job.Request
+	request.EntityType = entity.Type
+	job.Request = &request
+	if playbook := job.Playbook(); playbook != nil {
+		adopt(&entity, playbook.DataInstanceID, given)
+	}
+	if err := r.allowed(entity); err != nil {
+		return job, err
+	}
+	job.Entity = &entity
+	return job, nil
+}
+
+// allowed returns the fault that ends a job about an entity that is not to be looked up.
+func (r resolver) allowed(entity opencti.Entity) error {
+	if err := r.inScope(entity.Type); err != nil {
+		return err
+	}
+	tlp, marked := opencti.StrictestTLP(entity.Markings)
+	if !marked {
+		tlp = r.policy.DefaultTLP
+	}
+	if !tlp.Allowed(r.policy.MaxTLP) {
+		return fault(Skip, ReasonTLP, "%s is above what this connector may look up (%s)", tlp, r.policy.MaxTLP)
+	}
+	if r.policy.SkipPrivate && private(entity) {
+		return fault(Skip, ReasonPrivate, "%s is an address that only means something inside a network", entity.Value)
+	}
+	return nil
+}
+
+func (r resolver) inScope(entityType string) error {
+	if r.scope[strings.ToLower(entityType)] {
+		return nil
+	}
+	return fault(Skip, ReasonScope, "%s is not in the scope of this connector (%s)", entityType, strings.Join(r.policy.Scope, ", "))
+}
+
+// given reads the object that a playbook asks about in the bundle that it gave us. A playbook can be built around anything,
+// which OpenCTI would not show us as an observable: what is out of scope is none of our business before we ask.
+func (r resolver) given(playbook *opencti.Playbook) (stix.Sketch, error) {
+	object, err := stix.Find(playbook.Bundle, playbook.DataInstanceID)
+	if err != nil {
+		return object, fault(Permanent, ReasonMalformed, "finding what the playbook asks about: %w", err)
+	}
+	kind, known := stix.TypeBySTIX(object.Type)
+	if !known {
+		return object, r.inScope(object.Type)
+	}
+	return object, r.inScope(kind.Name)
+}
+
+// adopt makes the entity what the playbook has of it, which may be ahead of what OpenCTI has: it keeps the id that it goes
+// by in the bundle, and is shared as it is there. A marking counts wherever it is.
+func adopt(entity *opencti.Entity, id string, given stix.Sketch) {
+	entity.StandardID = id
+	entity.Organizations = given.GrantedRefs
+	markings := slices.Clone(entity.Markings)
+	for _, ref := range given.ObjectMarkingRefs {
+		if slices.ContainsFunc(markings, func(m opencti.Marking) bool { return m.ID == ref }) {
+			continue
+		}
+		marking := opencti.Marking{ID: ref}
+		if name, ok := stix.TLPName(ref); ok {
+			marking.Type, marking.Definition = "TLP", name
+		}
+		markings = append(markings, marking)
+	}
+	entity.Markings = markings
 }
 
 // private reports whether the entity is an address that IPQS cannot know anything of: RFC 1918, RFC 4193, loopback,

@@ -59,12 +59,11 @@ func TestResolve(t *testing.T) {
 		return e
 	}
 	tests := []struct {
-		name    string
-		entity  opencti.Entity
-		err     error
-		policy  func(*Policy)
-		request opencti.Request
-		want    *Fault // nil: resolved; only class and reason count
+		name   string
+		entity opencti.Entity
+		err    error
+		policy func(*Policy)
+		want   *Fault // nil: resolved; only class and reason count
 	}{
 		{name: "unmarked", entity: ipv4()},
 		{name: "scope in another case", entity: typed("ipv4-addr", "198.51.100.7")},
@@ -86,10 +85,6 @@ func TestResolve(t *testing.T) {
 		},
 		{name: "not found", err: opencti.ErrNotFound, want: &Fault{Class: Permanent, Reason: ReasonNotFound}},
 		{name: "OpenCTI down", err: opencti.ErrUnavailable, want: &Fault{Class: Transient, Reason: ReasonUnavailable}},
-		{
-			name: "playbook", request: opencti.Request{EntityID: "x", Playbook: &opencti.Playbook{StepID: "s"}},
-			want: &Fault{Class: Skip, Reason: ReasonPlaybook},
-		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -98,10 +93,7 @@ func TestResolve(t *testing.T) {
 			if tt.policy != nil {
 				tt.policy(&policy)
 			}
-			request := tt.request
-			if request.EntityID == "" {
-				request = opencti.Request{WorkID: "work_1", DraftID: "draft", EntityID: "ipv4-addr--1"}
-			}
+			request := opencti.Request{WorkID: "work_1", DraftID: "draft", EntityID: "ipv4-addr--1"}
 			told := &platform{}
 			asked := ""
 			stage := Resolve(fakeEntities(func(id, draft string) (opencti.Entity, error) {

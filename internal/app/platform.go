@@ -70,6 +70,8 @@ func connector(c config.Connector) opencti.Connector {
 		Scope:          c.Scope,
 		Auto:           c.Auto,
 		OnlyContextual: c.OnlyContextual,
+
+		PlaybookCompatible: true,
 	}
 }
 

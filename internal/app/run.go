@@ -96,12 +96,13 @@ func newWorker(o Options) (*worker, error) {
 		w.connect = rabbitMQ(o)
 	}
 	w.world = pipeline.World{
-		Entities: client,
-		Works:    w.works,
-		Risks:    breaker,
-		Labels:   newLabels(client, o.Logger),
-		Envelope: envelope(w.presence),
-		Now:      time.Now,
+		Entities:  client,
+		Works:     w.works,
+		Playbooks: client,
+		Risks:     breaker,
+		Labels:    newLabels(client, o.Logger),
+		Envelope:  envelope(w.presence),
+		Now:       time.Now,
 
 		Policy:     policy,
 		Enrichment: enrichment,

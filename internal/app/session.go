@@ -100,7 +100,7 @@ func (w *worker) session(ctx context.Context, to opencti.Registration) (worked b
 	p, err := pipeline.New(pipeline.Options{
 		Hops:      pipeline.Definition(world),
 		Transport: carrier,
-		Ends:      stages.Ending{Works: w.works, Playbooks: w.client, Now: time.Now},
+		Ends:      stages.Ending{Works: w.works, Playbooks: w.client},
 		Logger:    w.log,
 		Router:    telemetry.NewWatermillLogger(w.log),
 		Tracer:    w.options.Tracer,
@@ -108,6 +108,8 @@ func (w *worker) session(ctx context.Context, to opencti.Registration) (worked b
 		Observe:   w.options.Observe,
 		Version:   w.options.Version,
 		Drain:     w.options.Config.Worker.ShutdownTimeout,
+
+		PlaybookMaxWait: w.options.Config.Playbook.MaxWait,
 	})
 	if err != nil {
 		return false, unmendableError{err}
