@@ -53,6 +53,10 @@ type Connector struct {
 type Registration struct {
 	// ConnectorUserID is the user behind the token, the one to import as.
 	ConnectorUserID string
+	// JWKS is the set of keys, in JSON, under one of which the platform's worker signs what it posts to
+	// [Connector].ListenCallbackURI; "" where there is no callback, and where it is authenticated by our own token
+	// ([Capabilities].CallbackJWT).
+	JWKS string
 	// State is what the platform remembers for the connector, JSON text, "" when nothing.
 	State string
 	// Connection is the broker as the platform sees it.
@@ -118,7 +122,11 @@ func (c *Client) Register(ctx context.Context, connector Connector) (Registratio
 		c.mu.Lock()
 		input := connector.input(has, c.dropped)
 		c.mu.Unlock()
-		registration, err := c.register(ctx, input)
+		op := opRegister
+		if has.CallbackJWT && input["listen_callback_uri"] != nil {
+			op = opRegisterForCallback
+		}
+		registration, err := c.register(ctx, op, input)
 		refusal, ok := errors.AsType[*Error](err)
 		if !ok || !droppable(refusal.refused, input) {
 			return registration, err
@@ -130,18 +138,21 @@ func (c *Client) Register(ctx context.Context, connector Connector) (Registratio
 	}
 }
 
+// droppable reports whether a registration is one without the field: not without what makes it one, and not without the
+// callback, or nobody would ever take its jobs.
 func droppable(field string, input map[string]any) bool {
 	switch field {
-	case "", "id", "name", "type":
+	case "", "id", "name", "type", "listen_callback_uri":
 		return false
 	}
 	_, sent := input[field]
 	return sent
 }
 
-func (c *Client) register(ctx context.Context, input map[string]any) (Registration, error) {
+func (c *Client) register(ctx context.Context, op operation, input map[string]any) (Registration, error) {
 	var answer struct {
 		RegisterConnector *struct {
+			JWKS   string `json:"jwks"`
 			State  string `json:"connector_state"`
 			UserID string `json:"connector_user_id"`
 			Config *struct {
@@ -155,15 +166,16 @@ func (c *Client) register(ctx context.Context, input map[string]any) (Registrati
 			} `json:"config"`
 		} `json:"registerConnector"`
 	}
-	if err := c.do(ctx, opRegister, map[string]any{"input": input}, "", &answer); err != nil {
+	if err := c.do(ctx, op, map[string]any{"input": input}, "", &answer); err != nil {
 		return Registration{}, err
 	}
 	if answer.RegisterConnector == nil || answer.RegisterConnector.Config == nil {
-		return Registration{}, nothing(opRegister)
+		return Registration{}, nothing(op)
 	}
 	r, config := answer.RegisterConnector, answer.RegisterConnector.Config
 	return Registration{
 		ConnectorUserID: r.UserID,
+		JWKS:            r.JWKS,
 		State:           r.State,
 		Connection:      config.Connection,
 		Listen:          config.Listen,

@@ -14,8 +14,11 @@ var documents embed.FS
 type operation struct{ name, since, before string }
 
 var (
-	opAbout              = operation{name: "About"}
-	opRegister           = operation{name: "Register"}
+	opAbout    = operation{name: "About"}
+	opRegister = operation{name: "Register"}
+	// The keys are asked for only where a callback needs them.
+	opRegisterForCallback = operation{name: "RegisterForCallback", since: "7.260224"}
+
 	opPing               = operation{name: "Ping", since: "6.2.12"}
 	opPingLegacy         = operation{name: "PingLegacy"}
 	opObservable         = operation{name: "Observable", since: "5.12.24"}
@@ -28,6 +31,8 @@ var (
 	opLabelAdd           = operation{name: "LabelAdd"}
 	opPlaybookStep       = operation{name: "PlaybookStep", since: "6.1.0"}
 	opPlaybookStepLegacy = operation{name: "PlaybookStepLegacy", since: "5.11.0", before: "6.1.0"}
+	opBundlePush         = operation{name: "BundlePush", since: "6.5.7"}
+	opBundlePushLegacy   = operation{name: "BundlePushLegacy", since: "6.2.6"}
 )
 
 // document returns the text to send.

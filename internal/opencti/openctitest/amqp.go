@@ -67,18 +67,28 @@ func (b *AMQP) Declare(ctx context.Context, connectorID string, scope []string) 
 // PublishJob implements [Broker]. It returns when the broker has confirmed the message.
 func (b *AMQP) PublishJob(ctx context.Context, connectorID string, body []byte) error {
 	c := b.Coordinates(connectorID)
+	return b.publish(ctx, c.ListenExchange, c.ListenRouting, body)
+}
+
+// PublishPush implements [Broker]. It returns when the broker has confirmed the message.
+func (b *AMQP) PublishPush(ctx context.Context, connectorID string, body []byte) error {
+	c := b.Coordinates(connectorID)
+	return b.publish(ctx, c.PushExchange, c.PushRouting, body)
+}
+
+func (b *AMQP) publish(ctx context.Context, exchange, key string, body []byte) error {
 	return b.with(ctx, func(channel *amqp.Channel) error {
-		confirmation, err := channel.PublishWithDeferredConfirmWithContext(ctx, c.ListenExchange, c.ListenRouting, false, false,
+		confirmation, err := channel.PublishWithDeferredConfirmWithContext(ctx, exchange, key, false, false,
 			amqp.Publishing{DeliveryMode: amqp.Persistent, Body: body})
 		if err != nil {
-			return fmt.Errorf("publishing a job: %w", err)
+			return fmt.Errorf("publishing to %s: %w", key, err)
 		}
 		confirmed, err := confirmation.WaitContext(ctx)
 		if err != nil {
-			return fmt.Errorf("waiting for the confirm of a job: %w", err)
+			return fmt.Errorf("waiting for the confirm of %s: %w", key, err)
 		}
 		if !confirmed {
-			return errors.New("publishing a job: the broker refused it")
+			return fmt.Errorf("publishing to %s: the broker refused it", key)
 		}
 		return nil
 	})
@@ -140,7 +150,16 @@ func (b *AMQP) Close() error {
 
 // ConsumePush implements [Broker] as the platform's worker does: one message at a time.
 func (b *AMQP) ConsumePush(ctx context.Context, connectorID string, handle func(body []byte) error) error {
-	queue := b.Coordinates(connectorID).Push
+	return b.follow(ctx, b.Coordinates(connectorID).Push, handle)
+}
+
+// ConsumeJobs implements [Broker] in the same way.
+func (b *AMQP) ConsumeJobs(ctx context.Context, connectorID string, handle func(body []byte) error) error {
+	return b.follow(ctx, b.Coordinates(connectorID).Listen, handle)
+}
+
+// follow consumes a queue until ctx ends.
+func (b *AMQP) follow(ctx context.Context, queue string, handle func(body []byte) error) error {
 	for {
 		b.consume(ctx, queue, handle) //nolint:errcheck // a lost broker is tried again until ctx ends
 		wait := time.NewTimer(reconnectWait)

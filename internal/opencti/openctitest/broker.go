@@ -8,6 +8,11 @@ type Broker interface {
 	Declare(ctx context.Context, connectorID string, scope []string) error
 	// PublishJob puts a message on the connector's listen queue.
 	PublishJob(ctx context.Context, connectorID string, body []byte) error
+	// ConsumeJobs gives handle what is on the listen queue, as ConsumePush does. Only a worker that posts jobs to a callback
+	// takes them there: else they are the connector's.
+	ConsumeJobs(ctx context.Context, connectorID string, handle func(body []byte) error) error
+	// PublishPush puts a message where ConsumePush takes it.
+	PublishPush(ctx context.Context, connectorID string, body []byte) error
 	// ConsumePush gives handle what was published for the connector, one message at a time, until ctx ends. A message is
 	// gone when handle returns nil and comes again when it returns an error.
 	ConsumePush(ctx context.Context, connectorID string, handle func(body []byte) error) error
@@ -71,11 +76,25 @@ func (m *Memory) PublishJob(ctx context.Context, _ string, body []byte) error {
 
 // ConsumePush implements [Broker]. A message whose handling failed comes again at once.
 func (m *Memory) ConsumePush(ctx context.Context, _ string, handle func(body []byte) error) error {
+	return consume(ctx, m.pushed, handle)
+}
+
+// PublishPush implements [Broker].
+func (m *Memory) PublishPush(ctx context.Context, _ string, body []byte) error {
+	return m.Push(ctx, body)
+}
+
+// ConsumeJobs implements [Broker]. Nobody may read Jobs then.
+func (m *Memory) ConsumeJobs(ctx context.Context, _ string, handle func(body []byte) error) error {
+	return consume(ctx, m.jobs, handle)
+}
+
+func consume(ctx context.Context, from <-chan []byte, handle func(body []byte) error) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case body := <-m.pushed:
+		case body := <-from:
 			for handle(body) != nil {
 				if ctx.Err() != nil {
 					return ctx.Err()

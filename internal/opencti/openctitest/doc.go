@@ -6,6 +6,8 @@
 //	jobs          job.go        [Platform.Enrich] makes the work and publishes the message as that release words it
 //	works         work.go       counts and closes works by that release's rules, the harmful ones included
 //	the importer  importer.go   the platform's worker: takes published objects, checks them, reports each to its work
+//	whole bundles bundle.go     stixBundlePush, and the worker that splits what came that way
+//	callbacks     callback.go   the worker that posts jobs to a connector that does not consume its queue
 //	the broker    broker.go     [Memory] in this process, [AMQP] on a real RabbitMQ with the real topology
 //
 // What differs between releases is one line in schema.graphql (its comments carry the releases) or one field of rules

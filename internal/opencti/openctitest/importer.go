@@ -76,6 +76,10 @@ func (p *Platform) importFor(ctx context.Context, connectorID string) {
 // take imports one message. A message that is broken is lost, as it is on the platform, and complained about. The lock is
 // held.
 func (p *Platform) take(body []byte) {
+	if whole, ok := unwrapWhole(body); ok {
+		p.takeWhole(whole)
+		return
+	}
 	e, err := unwrap(body)
 	if err != nil {
 		p.complain("a published message was lost: %v", err)

@@ -34,6 +34,11 @@ type Options struct {
 	Token string
 	// Broker carries jobs and objects. Required.
 	Broker Broker
+	// CallbackClient posts jobs to a connector's callback. Nil means one as patient as the platform's worker, 300 s.
+	CallbackClient *http.Client
+	// RequeueAfter is how long a job waits that the callback did not take. Zero means 100 ms; the platform's worker waits
+	// 10 to 30 s.
+	RequeueAfter time.Duration
 	// Logger is told what goes wrong in the background. Nil means nobody is.
 	Logger *slog.Logger
 }
@@ -47,12 +52,18 @@ type Platform struct {
 	broker  Broker
 	log     *slog.Logger
 
-	wg sync.WaitGroup // the importers
+	callbackClient *http.Client
+	requeueAfter   time.Duration
+
+	wg sync.WaitGroup // the importers and callers
 
 	mu          sync.Mutex
 	changed     chan struct{} // closed and replaced whenever anything below changes
 	connectors  map[string]*connector
 	importers   map[string]context.CancelFunc
+	callers     map[string]context.CancelFunc
+	keys        callbackKeys
+	callbacks   []CallbackAnswer
 	closed      bool
 	observables map[string]*Observable
 	labels      map[string]label
@@ -114,6 +125,7 @@ func New(o Options) (*Platform, error) {
 		changed:     make(chan struct{}),
 		connectors:  map[string]*connector{},
 		importers:   map[string]context.CancelFunc{},
+		callers:     map[string]context.CancelFunc{},
 		observables: map[string]*Observable{},
 		labels:      map[string]label{},
 		works:       map[string]*work{},
@@ -125,14 +137,24 @@ func New(o Options) (*Platform, error) {
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
+	if p.callbackClient = o.CallbackClient; p.callbackClient == nil {
+		p.callbackClient = &http.Client{Timeout: callbackTimeout}
+	}
+	if p.requeueAfter = o.RequeueAfter; p.requeueAfter <= 0 {
+		p.requeueAfter = 100 * time.Millisecond
+	}
+	p.keys = newCallbackKeys()
 	return p, nil
 }
 
-// Close stops the importers and waits for them. It does not close the broker.
+// Close stops the importers and callers and waits for them. It does not close the broker.
 func (p *Platform) Close() error {
 	p.set(func() {
 		p.closed = true
 		for _, stop := range p.importers {
+			stop()
+		}
+		for _, stop := range p.callers {
 			stop()
 		}
 	})

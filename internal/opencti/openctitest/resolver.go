@@ -24,6 +24,7 @@ func (p *Platform) root(ctx context.Context, draft string) object {
 			return p.ping(ctx, text(a["id"]), a["state"])
 		}),
 		"workEdit":              resolver(p.resolveWorkEdit),
+		"stixBundlePush":        resolver(func(a map[string]any) (any, error) { return p.pushBundle(ctx, a) }),
 		"labelAdd":              resolver(p.addLabel),
 		"playbookStepExecution": resolver(p.answerPlaybook),
 	}
@@ -68,6 +69,7 @@ func (p *Platform) register(ctx context.Context, input map[string]any) (any, err
 		p.importers[id] = stop
 		p.wg.Go(func() { p.importFor(importing, id) })
 	}
+	p.callBack(ctx, c)
 	p.notify()
 	return p.describe(c), nil
 }
@@ -80,6 +82,7 @@ func (p *Platform) describe(c *connector) object {
 	}
 	return object{
 		"id": c.id, "name": c.name, "connector_state": state, "connector_user_id": UserID,
+		"jwks": p.jwks(),
 		"config": object{
 			"connection": object{
 				"host": to.Host, "vhost": to.VHost, "use_ssl": to.UseSSL, "port": to.Port, "user": to.User, "pass": to.Pass,

@@ -7,6 +7,7 @@ type rules struct {
 	playbooks     bool // 5.11.0: playbooks exist
 	entityType    bool // 6.0.0: jobs name event_type and entity_type; before, a manual job names its applicant
 	eventID       bool // 6.1.0: a playbook's job has event_id
+	workerExpects bool // 6.3.0: the worker announces the objects of a message that it splits
 	drafts        bool // 6.4.0: jobs have draft_id, requests are read with the draft's header
 	liveness      bool // 6.8.7: a work without counters is dead, and its objects are dropped
 	jobContext    bool // 6.8.9: mode, trigger, stix_entity, stix_objects
@@ -14,6 +15,7 @@ type rules struct {
 	playbookType  bool // 7.260615: a playbook's job names entity_type
 	labelKept     bool // 7.260807: labelAdd leaves an existing label alone
 	atLeast       bool // 7.260422: complete when processed >= expected; before, when equal
+	callbackJWT   bool // 7.260224: a callback is called with a token of its own; before, with the connector's
 	processedEnds bool // toProcessed may complete a work (not from 7.260428 to before 7.260615)
 
 	// When the counters of a work are deleted, from where on the work is dead.
@@ -31,6 +33,7 @@ func rulesOf(v opencti.Version) rules {
 		playbooks:        since("5.11.0"),
 		entityType:       since("6.0.0"),
 		eventID:          since("6.1.0"),
+		workerExpects:    since("6.3.0"),
 		drafts:           since("6.4.0"),
 		liveness:         since("6.8.7"),
 		jobContext:       since("6.8.9"),
@@ -38,6 +41,7 @@ func rulesOf(v opencti.Version) rules {
 		playbookType:     since("7.260615"),
 		labelKept:        since("7.260807"),
 		atLeast:          since("7.260422"),
+		callbackJWT:      since("7.260224"),
 		processedEnds:    !since("7.260428") || since("7.260615"),
 		reportDeletes:    since("5.3.8") && !since("5.12"),
 		processedDeletes: !since("7.260428"),
