@@ -14,7 +14,8 @@
 //
 // A playbook waits for its job, so that one has a deadline, counted from when it was first taken up: no attempt and no wait
 // goes beyond it. It travels with the job; only a message that no hop has passed on yet starts anew. Every end answers the
-// playbook, before the message is acknowledged and before there is a dead letter, which says so ([MetadataAnswered]).
+// playbook, before the message is acknowledged and before there is a dead letter, which says so ([MetadataAnswered]). What a
+// crash repeats is answered again: OpenCTI cannot be asked whether a step has its answer.
 //
 // Read [Definition] first: it is the pipeline. What surrounds every stage (span, measurement, poison queue, retries) is
 // one list in [Pipeline.around].
