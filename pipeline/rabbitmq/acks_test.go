@@ -1,7 +1,6 @@
 package rabbitmq
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -171,22 +170,4 @@ func (b *broker) Nack(tag uint64, _, _ bool) error {
 	}
 	delete(b.open, tag)
 	return nil
-}
-
-func TestRedact(t *testing.T) {
-	t.Parallel()
-	cause := errors.New("dialling amqp://u:hunter2@host: refused")
-	err := redact(fmt.Errorf("connecting: %w", cause), "hunter2")
-	if got, want := err.Error(), "connecting: dialling amqp://u:***@host: refused"; got != want {
-		t.Errorf("redact() = %q, want %q", got, want)
-	}
-	if !errors.Is(err, cause) {
-		t.Error("the redacted error does not wrap its cause")
-	}
-	if got := redact(cause, ""); got != cause {
-		t.Errorf("redact() without a password = %v, want the error itself", got)
-	}
-	if got := redact(nil, "x"); got != nil {
-		t.Errorf("redact(nil) = %v, want nil", got)
-	}
 }

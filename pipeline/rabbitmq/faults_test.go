@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -158,8 +159,9 @@ func TestStalledNetwork(t *testing.T) {
 	hand := receive(t, messages)
 	proxy.Stall()
 
-	for range 2 {
-		if err := transport.Publish("stalled", text("b")); !errors.Is(err, rabbitmq.ErrConfirmTimeout) {
+	// The last one is more than sockets buffer: a write blocks.
+	for _, payload := range []string{"b", "c", strings.Repeat("d", 32<<20)} {
+		if err := transport.Publish("stalled", text(payload)); !errors.Is(err, rabbitmq.ErrConfirmTimeout) {
 			t.Errorf("Publish() = %v, want %v", err, rabbitmq.ErrConfirmTimeout)
 		}
 	}
@@ -184,18 +186,30 @@ func TestStalledNetwork(t *testing.T) {
 	}
 }
 
-// After a confirm that did not come, the channel is given up and the next publication has a new one.
-func TestConfirmTimeoutPasses(t *testing.T) {
+// After a confirm that did not come, the channel is given up, with all that waits on it, and the next publication has a new
+// one.
+func TestConfirmTimeout(t *testing.T) {
 	t.Parallel()
-	transport, proxy := throughProxy(t, func(o *rabbitmq.Options) { o.ConfirmTimeout = 300 * time.Millisecond })
+	const timeout = time.Second
+	transport, proxy := throughProxy(t, func(o *rabbitmq.Options) { o.ConfirmTimeout = timeout })
 	declare(t, transport, "slow")
 	publish(t, transport, "slow", text("a"))
 	proxy.Stall()
-	if err := transport.Publish("slow", text("b"), text("c")); !errors.Is(err, rabbitmq.ErrConfirmTimeout) {
+	first := make(chan error, 1)
+	go func() { first <- transport.Publish("slow", text("b"), text("c")) }()
+	time.Sleep(timeout / 2) // The later one has half of its time left when the first one gives up.
+	began := time.Now()
+	if err := transport.Publish("slow", text("d")); !errors.Is(err, rabbitmq.ErrConfirmTimeout) {
 		t.Errorf("Publish() = %v, want %v", err, rabbitmq.ErrConfirmTimeout)
 	}
+	if took := time.Since(began); took >= timeout {
+		t.Errorf("Publish() took its whole %v, want it to end with the one before it", took)
+	}
+	if err := <-first; !errors.Is(err, rabbitmq.ErrConfirmTimeout) {
+		t.Errorf("the first Publish() = %v, want %v", err, rabbitmq.ErrConfirmTimeout)
+	}
 	proxy.Resume()
-	eventually(t, "publishing does not work again", func() bool { return transport.Publish("slow", text("d")) == nil })
+	eventually(t, "publishing does not work again", func() bool { return transport.Publish("slow", text("e")) == nil })
 }
 
 func TestSubscribeBeforeThereIsABroker(t *testing.T) {

@@ -110,7 +110,7 @@ func (l *link) dial(ctx context.Context) (conn *amqp.Connection, raw net.Conn, e
 		}
 		raw = socket
 		stop = context.AfterFunc(ctx, func() { _ = socket.Close() }) // It can only be closed already.
-		return boundedConn{socket}, nil
+		return boundedConn{socket, writeTimeout}, nil
 	}
 	conn, err = amqp.DialConfig(l.config.AmqpURI, config)
 	if !stop() && err == nil {
@@ -273,10 +273,13 @@ func (l *link) connectionWithin(ctx context.Context, wait time.Duration) (*amqp.
 }
 
 // boundedConn bounds every write.
-type boundedConn struct{ net.Conn }
+type boundedConn struct {
+	net.Conn
+	timeout time.Duration
+}
 
 func (c boundedConn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(p)

@@ -1,0 +1,220 @@
+package rabbitmq_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+
+	"github.com/ThreeDotsLabs/watermill"
+	wamqp "github.com/ThreeDotsLabs/watermill-amqp/v2/pkg/amqp"
+	"github.com/ThreeDotsLabs/watermill/message"
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"opencti-ipqs-worker/pipeline"
+	"opencti-ipqs-worker/pipeline/pipelinetest"
+	"opencti-ipqs-worker/pipeline/rabbitmq"
+)
+
+const (
+	benchHops     = 5
+	benchPrefetch = 200
+	benchWindow   = 1000 // jobs inside the chain at once
+	benchPayload  = 2048
+)
+
+// BenchmarkFiveHops takes jobs of 2 KB through five durable queues, each hop confirmed before the last is acked: by this
+// transport under Watermill's router, and by the bare client with the same guarantees. Compare the rates, in one run.
+func BenchmarkFiveHops(b *testing.B) {
+	for _, queueType := range []string{rabbitmq.Classic, rabbitmq.Quorum} {
+		b.Run("bare/"+queueType, func(b *testing.B) { benchBare(b, queueType) })
+		b.Run("transport/"+queueType, func(b *testing.B) { benchTransport(b, queueType) })
+	}
+}
+
+func benchTransport(b *testing.B, queueType string) {
+	var topics []pipeline.Topic
+	for i := range benchHops {
+		topics = append(topics, pipeline.Topic{Name: fmt.Sprint(i), Prefetch: benchPrefetch})
+	}
+	o := rabbitmq.Options{
+		Connection: wamqp.ConnectionConfig{AmqpURI: pipelinetest.AMQPURL(b)},
+		Prefix:     pipelinetest.Namespace(),
+		Topics:     topics,
+		QueueType:  queueType,
+		Logger:     slog.New(slog.DiscardHandler),
+	}
+	transport, err := rabbitmq.New(o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer transport.Close()
+	if err := transport.Declare(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	conn, err := amqp.Dial(pipelinetest.AMQPURL(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	defer func() { // After the router has ended, before the connection is closed.
+		ch, err := conn.Channel()
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		for _, topic := range topics {
+			if _, err := ch.QueueDelete(transport.Queue(topic.Name), false, false, false); err != nil {
+				b.Error(err)
+			}
+		}
+	}()
+	router, err := message.NewRouter(message.RouterConfig{}, watermill.NopLogger{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	window := make(chan struct{}, benchWindow)
+	var left sync.WaitGroup
+	left.Add(b.N)
+	pass := func(msg *message.Message) ([]*message.Message, error) {
+		return []*message.Message{message.NewMessage(msg.UUID, msg.Payload)}, nil
+	}
+	for i := range benchHops - 1 {
+		router.AddHandler(topics[i].Name, topics[i].Name, transport, topics[i+1].Name, unclosed{transport}, pass)
+	}
+	last := topics[benchHops-1].Name
+	router.AddConsumerHandler(last, last, transport, func(*message.Message) error {
+		<-window
+		left.Done()
+		return nil
+	})
+	ctx, stop := context.WithCancel(b.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- router.Run(ctx) }()
+	<-router.Running()
+	payload := make([]byte, benchPayload)
+
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		window <- struct{}{}
+		go func() {
+			if err := transport.Publish(topics[0].Name, message.NewMessage(watermill.NewULID(), payload)); err != nil {
+				b.Error(err)
+			}
+		}()
+	}
+	left.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "jobs/s")
+	stop()
+	if err := <-ended; err != nil {
+		b.Error(err)
+	}
+}
+
+// unclosed is a publisher that the router does not close.
+type unclosed struct{ message.Publisher }
+
+func (unclosed) Close() error { return nil }
+
+// benchBare is what the client can do: a channel to consume and one to publish per hop, acks in the order of the confirms,
+// 25 at a time.
+func benchBare(b *testing.B, queueType string) {
+	url := pipelinetest.AMQPURL(b)
+	var conns [2]*amqp.Connection
+	for i := range conns {
+		conn, err := amqp.Dial(url)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer conn.Close()
+		conns[i] = conn
+	}
+	channel := func(conn *amqp.Connection) *amqp.Channel {
+		ch, err := conn.Channel()
+		if err != nil {
+			b.Fatal(err)
+		}
+		return ch
+	}
+	admin, prefix := channel(conns[0]), pipelinetest.Namespace()
+	for i := range benchHops {
+		name := fmt.Sprint(prefix, i)
+		if _, err := admin.QueueDeclare(name, true, false, false, false, amqp.Table{"x-queue-type": queueType}); err != nil {
+			b.Fatal(err)
+		}
+		defer admin.QueueDelete(name, false, false, false)
+	}
+	window := make(chan struct{}, benchWindow)
+	var left sync.WaitGroup
+	left.Add(b.N)
+	for i := range benchHops {
+		in, out := channel(conns[0]), channel(conns[1])
+		if err := in.Qos(benchPrefetch, 0, false); err != nil {
+			b.Fatal(err)
+		}
+		if err := out.Confirm(false); err != nil {
+			b.Fatal(err)
+		}
+		deliveries, err := in.Consume(fmt.Sprint(prefix, i), "", false, false, false, false, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		type flight struct {
+			tag     uint64
+			confirm *amqp.DeferredConfirmation
+		}
+		flights := make(chan flight, benchPrefetch)
+		go func() {
+			defer close(flights)
+			for d := range deliveries {
+				f := flight{tag: d.DeliveryTag}
+				if i < benchHops-1 {
+					var err error
+					f.confirm, err = out.PublishWithDeferredConfirm("", fmt.Sprint(prefix, i+1), true, false,
+						amqp.Publishing{DeliveryMode: amqp.Persistent, Body: d.Body})
+					if err != nil {
+						b.Error(err)
+						return
+					}
+				}
+				flights <- f
+			}
+		}()
+		go func() {
+			pending := 0
+			for f := range flights {
+				if f.confirm != nil && !f.confirm.Wait() {
+					return
+				}
+				if pending++; pending == 25 || len(flights) == 0 {
+					pending = 0
+					if err := in.Ack(f.tag, true); err != nil {
+						return
+					}
+				}
+				if f.confirm == nil {
+					<-window
+					left.Done()
+				}
+			}
+		}()
+	}
+	source := channel(conns[1])
+	payload := make([]byte, benchPayload)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		window <- struct{}{}
+		err := source.PublishWithContext(b.Context(), "", fmt.Sprint(prefix, 0), true, false,
+			amqp.Publishing{DeliveryMode: amqp.Persistent, Body: payload})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	left.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "jobs/s")
+}
