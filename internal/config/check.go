@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -36,6 +37,7 @@ func check(c *Config, purpose Purpose, wrong []string) (warnings []Warning, prob
 	if !slices.Contains(wrong, "CONNECTOR_SCOPE") {
 		problems = append(problems, checkScope(c, warn)...)
 	}
+	problems = append(problems, checkCallback(&c.Connector, wrong, warn)...)
 	problems = append(problems, checkKeyPair("MQ_USE_SSL", c.MQ.Cert, &c.MQ.Key, c.MQ.Passphrase, wrong)...)
 	return warnings, problems
 }
@@ -83,4 +85,30 @@ func checkScope(c *Config, warn func(env, text string)) []error {
 	}
 	c.Connector.Scope = scope
 	return nil
+}
+
+// checkCallback looks at how OpenCTI's workers are to reach us, and fills in the address where they are on this machine.
+func checkCallback(c *Connector, wrong []string, warn func(env, text string)) []error {
+	callback := &c.Callback
+	if !callback.On {
+		return nil
+	}
+	problems := checkKeyPair("LISTEN_PROTOCOL_API_SSL", callback.Cert, &callback.Key, callback.Passphrase, wrong)
+	if env := "LISTEN_PROTOCOL_API_SSL_CERT"; callback.SSL && callback.Cert == "" && callback.Key.IsZero() && !slices.Contains(wrong, env) {
+		problems = append(problems, &KeyError{Env: env, YAML: yamlOf(env), Want: "a certificate, for CONNECTOR_LISTEN_PROTOCOL_API_SSL is true"})
+	}
+	if env := "CONNECTOR_LISTEN_PROTOCOL_API_PORT"; callback.Port == c.MetricsPort && !slices.Contains(wrong, env) {
+		problems = append(problems, &KeyError{
+			Env: env, YAML: yamlOf(env), Found: strconv.Itoa(callback.Port) + ", which is CONNECTOR_METRICS_PORT too", Want: "a port of its own",
+		})
+	}
+	if callback.URI == "" && !slices.Contains(wrong, "CONNECTOR_LISTEN_PROTOCOL_API_URI") {
+		scheme := "http"
+		if callback.SSL {
+			scheme = "https"
+		}
+		callback.URI = scheme + "://127.0.0.1:" + strconv.Itoa(callback.Port)
+		warn("CONNECTOR_LISTEN_PROTOCOL_API_URI", "is not set, so OpenCTI's workers look for this process on their own machine, at "+callback.URI)
+	}
+	return problems
 }

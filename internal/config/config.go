@@ -45,12 +45,32 @@ type Connector struct {
 	Auto bool
 	// OnlyContextual says whether OpenCTI offers the connector inside containers only.
 	OnlyContextual bool
+	// PushByAPI says whether results go in over OpenCTI's API instead of its RabbitMQ.
+	PushByAPI bool
+	// Callback says how jobs come where they are not consumed from OpenCTI's RabbitMQ.
+	Callback Callback
 	// ConfidenceLevel is the confidence of what we create, 0 to 100; nil leaves it to OpenCTI.
 	ConfidenceLevel *int
 	// LogLevel is the least level that is logged.
 	LogLevel slog.Level
 	// MetricsPort is where the worker's state is served over HTTP; 0 is nowhere.
 	MetricsPort int
+}
+
+// Callback says how OpenCTI's workers post jobs to us.
+type Callback struct {
+	// On says whether they do; without it the rest has no effect.
+	On bool
+	// Port and Path are where they are awaited. Path begins with a slash.
+	Port int
+	Path string
+	// URI is the address of that port as OpenCTI's workers see it, without the path and without a slash at its end.
+	URI string
+	// SSL says whether TLS is spoken on the port. Cert is our certificate in PEM and Key its key in PEM, decrypted; Passphrase
+	// is what it was encrypted with, if it was.
+	SSL             bool
+	Cert            string
+	Key, Passphrase Secret
 }
 
 // IPQS says how to ask IPQualityScore and what to do with its answers.

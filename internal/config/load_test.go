@@ -21,6 +21,7 @@ func defaults() Config {
 		Connector: Connector{
 			ID: "9f8cb5ab-0a0c-4b2c-8b3d-2b0c6b1f7a11", Name: "IPQS Fraud and Risk Scoring", Type: "INTERNAL_ENRICHMENT",
 			Scope:       []string{"IPv4-Addr", "IPv6-Addr", "Email-Addr", "Url", "Domain-Name", "Phone-Number"},
+			Callback:    Callback{Port: 7070, Path: "/api/callback"},
 			MetricsPort: 9095,
 		},
 		IPQS: IPQS{

@@ -104,6 +104,22 @@ func parseOneOf(words ...string) func(string) (string, error) {
 	}
 }
 
+// parseEither takes one of two words, in any case, and returns whether it is the second.
+func parseEither(first, second string) func(string) (bool, error) {
+	return func(v string) (bool, error) {
+		word, err := parseOneOf(first, second)(v)
+		return word == second, err
+	}
+}
+
+// parsePath takes the path of an address as a client sends it.
+func parsePath(v string) (string, error) {
+	if u, err := url.ParseRequestURI(v); err != nil || !strings.HasPrefix(v, "/") || u.RawQuery != "" || u.ForceQuery || strings.Contains(v, "#") {
+		return "", errUnacceptable
+	}
+	return parseText(v)
+}
+
 // parseList splits a comma-separated list and drops empty entries.
 func parseList(v string) ([]string, error) {
 	var entries []string

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"log/slog"
 	"slices"
 	"strings"
@@ -37,7 +38,9 @@ const (
 // Option describes one option of the worker.
 type Option struct {
 	// Env is the variable. The key in config.yml follows from it: [Option.YAML].
-	Env  string
+	Env string
+	// Key is the key in config.yml where it does not follow from Env.
+	Key  string
 	Kind Kind
 	// Default is the value, as one would write it in the variable, that an option has when it is not set.
 	Default string
@@ -69,7 +72,7 @@ func (o Option) YAML() string {
 }
 
 // path is where the option's value is kept while sources are laid over each other.
-func (o Option) path() string { return yamlKey(o.Env) }
+func (o Option) path() string { return cmp.Or(o.Key, yamlKey(o.Env)) }
 
 // yamlKey returns the key in config.yml that is the same option as the variable env.
 func yamlKey(env string) string { return strings.ToLower(strings.Replace(env, "_", ".", 1)) }
@@ -168,6 +171,60 @@ func Table() []Option {
 			Description: "Confidence of the indicators, notes and relationships made; not set, OpenCTI decides.",
 			Accepts:     "a whole number from 0 to 100",
 			set:         into(func(c *Config) **int { return &c.Connector.ConfidenceLevel }, optional(parseInt(0, 100))),
+		},
+		{
+			Env: "CONNECTOR_QUEUE_PROTOCOL", Kind: Text, Default: "amqp",
+			Description: "Way that results take into OpenCTI: its RabbitMQ (amqp), or its API (api) where RabbitMQ is out of reach.",
+			Accepts:     "amqp or api",
+			set:         into(func(c *Config) *bool { return &c.Connector.PushByAPI }, parseEither("amqp", "api")),
+		},
+		{
+			Env: "CONNECTOR_LISTEN_PROTOCOL", Kind: Text, Default: "AMQP",
+			Description: "Way that jobs come from OpenCTI: its RabbitMQ (AMQP), or posts of its workers to this process (API).",
+			Accepts:     "AMQP or API",
+			set:         into(func(c *Config) *bool { return &c.Connector.Callback.On }, parseEither("AMQP", "API")),
+		},
+		{
+			Env: "CONNECTOR_LISTEN_PROTOCOL_API_PORT", Kind: Number, Default: "7070",
+			Description: "Port that OpenCTI's workers post jobs to.",
+			Accepts:     "a whole number from 1 to 65535",
+			set:         into(func(c *Config) *int { return &c.Connector.Callback.Port }, parseInt(1, 65535)),
+		},
+		{
+			Env: "CONNECTOR_LISTEN_PROTOCOL_API_PATH", Kind: Text, Default: "/api/callback",
+			Description: "Path that OpenCTI's workers post jobs to.",
+			Accepts:     "a path such as /api/callback",
+			set:         into(func(c *Config) *string { return &c.Connector.Callback.Path }, parsePath),
+		},
+		{
+			Env: "CONNECTOR_LISTEN_PROTOCOL_API_URI", Kind: URL,
+			Description: "Address of this process as OpenCTI's workers see it, without the path; not set, their own machine.",
+			Accepts:     "an address such as https://ipqs-worker.example.com:7070",
+			set:         into(func(c *Config) *string { return &c.Connector.Callback.URI }, parseURL),
+		},
+		{
+			Env: "CONNECTOR_LISTEN_PROTOCOL_API_SSL", Kind: Bool, Default: "false",
+			Description: "Speak TLS on that port.",
+			Accepts:     switches,
+			set:         into(func(c *Config) *bool { return &c.Connector.Callback.SSL }, parseBool),
+		},
+		{
+			Env: "LISTEN_PROTOCOL_API_SSL_CERT", Key: "connector.listen_protocol_api_ssl_cert", Kind: Text,
+			Description: "Certificate for that port, followed by those between it and the authority.",
+			Accepts:     pem,
+			set:         into(func(c *Config) *string { return &c.Connector.Callback.Cert }, parsePEM),
+		},
+		{
+			Env: "LISTEN_PROTOCOL_API_SSL_KEY", Key: "connector.listen_protocol_api_ssl_key", Kind: Text, Secret: true,
+			Description: "Key of that certificate.",
+			Accepts:     pem,
+			set:         into(func(c *Config) *Secret { return &c.Connector.Callback.Key }, parseSecretPEM),
+		},
+		{
+			Env: "LISTEN_PROTOCOL_API_SSL_PASSPHRASE", Key: "connector.listen_protocol_api_ssl_passphrase", Kind: Text, Secret: true,
+			Description: "Passphrase of that key, if it is encrypted.",
+			Accepts:     "the passphrase of the key in LISTEN_PROTOCOL_API_SSL_KEY",
+			set:         func(c *Config, value string) error { c.Connector.Callback.Passphrase = NewSecret(value); return nil },
 		},
 		{
 			Env: "CONNECTOR_LOG_LEVEL", Kind: Text, Default: "info", For: ForNothing,

@@ -52,11 +52,18 @@ func TestEveryOptionHasAnEffect(t *testing.T) {
 		"IPQS_DEFAULT_TLP": "green", "IPQS_MAX_TLP": "red", "IPQS_SKIP_PRIVATE": "no", "MQ_HOST": "h", "MQ_PORT": "1",
 		"MQ_VHOST": "/", "MQ_USER": "u", "MQ_PASS": "p", "MQ_USE_SSL": "no", "MQ_USE_SSL_CA": cert, "MQ_USE_SSL_CERT": cert,
 		"MQ_USE_SSL_KEY": key, "MQ_USE_SSL_PASSPHRASE": "p", "HTTPS_CA_CERTIFICATES": cert,
-		"MQ_USE_SSL_REJECT_UNAUTHORIZED": "no", "WORKER_QUEUE_TYPE": "quorum",
+		"CONNECTOR_QUEUE_PROTOCOL": "API", "CONNECTOR_LISTEN_PROTOCOL": "api", "CONNECTOR_LISTEN_PROTOCOL_API_PORT": "1",
+		"CONNECTOR_LISTEN_PROTOCOL_API_PATH": "/", "CONNECTOR_LISTEN_PROTOCOL_API_URI": "http://other",
+		"CONNECTOR_LISTEN_PROTOCOL_API_SSL": "yes", "LISTEN_PROTOCOL_API_SSL_CERT": cert, "LISTEN_PROTOCOL_API_SSL_KEY": key,
+		"LISTEN_PROTOCOL_API_SSL_PASSPHRASE": "p",
+		"MQ_USE_SSL_REJECT_UNAUTHORIZED":     "no", "WORKER_QUEUE_TYPE": "quorum",
 		"WORKER_LOOKUP_CONCURRENCY": "1", "WORKER_SHUTDOWN_TIMEOUT": "1s", "CONNECTOR_METRICS_PORT": "0",
 		"WORKER_METRICS_HOST": "127.0.0.1", "PLAYBOOK_MAX_WAIT": "1s",
 	}
-	other := map[string]string{"MQ_USE_SSL_CERT": "MQ_USE_SSL_KEY=" + key, "MQ_USE_SSL_KEY": "MQ_USE_SSL_CERT=" + cert}
+	other := map[string]string{
+		"MQ_USE_SSL_CERT": "MQ_USE_SSL_KEY=" + key, "MQ_USE_SSL_KEY": "MQ_USE_SSL_CERT=" + cert,
+		"CONNECTOR_LISTEN_PROTOCOL": "CONNECTOR_LISTEN_PROTOCOL_API_URI=http://other",
+	}
 	for _, o := range Table() {
 		if o.Env == "CONNECTOR_TYPE" {
 			continue // there is only one
