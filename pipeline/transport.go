@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 )
@@ -19,6 +20,10 @@ type Topic struct {
 	Prefetch int
 	// Foreign marks a topic whose queue somebody else owns (OpenCTI's listen queue): never declared by us.
 	Foreign bool
+	// Delay makes the topic a waiting room: what is published to it is handed out on the topic Back after that time, without
+	// anybody of ours holding it meanwhile. Its Prefetch is zero. Both are zero for any other topic.
+	Delay time.Duration
+	Back  string
 }
 
 // Transport carries messages between hops: Watermill's interfaces, and three promises that the pipeline builds on.
@@ -37,4 +42,29 @@ type Transport interface {
 	Declare(ctx context.Context, topics ...Topic) error
 	// Ready returns nil while messages can be carried, else why not.
 	Ready() error
+}
+
+// Narrower is a transport whose subscriptions can be made narrower while they run.
+type Narrower interface {
+	// SetWindow sets how many messages of a topic may be in hand at once, from here on: 0 hands out nothing new, the topic's
+	// Prefetch is the widest. Messages in hand stay in hand. It applies to the topic's subscriptions, also to those to come.
+	SetWindow(topic string, n int)
+}
+
+// Postbox is a transport whose topics without a subscriber, the poison queues, can be looked through.
+type Postbox interface {
+	// Browse calls visit for each message of the topic, oldest first, as many as there were when it began, and does what
+	// visit says. What is kept stays in the topic, in the order it had as far as the transport can. It ends with the first
+	// error of visit, having done what visit said before.
+	Browse(ctx context.Context, topic string, visit func(*message.Message) (Fate, error)) error
+}
+
+// Fate is what becomes of a message that was browsed. The zero value keeps it.
+type Fate struct {
+	// Drop takes it out of the topic.
+	Drop bool
+	// Replay, if set, is published to the topic To and the message taken out, as one: whatever interrupts it, either both
+	// have happened or neither.
+	Replay *message.Message
+	To     string
 }
