@@ -230,6 +230,7 @@ func (p *Platform) store(e envelope) {
 		i.DraftID = *e.DraftID
 	}
 	i.Times++
+	p.importedTimes++
 	if e.workID != "" && !slices.Contains(i.Works, e.workID) {
 		i.Works = append(i.Works, e.workID)
 	}

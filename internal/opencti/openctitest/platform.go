@@ -57,29 +57,30 @@ type Platform struct {
 
 	wg sync.WaitGroup // the importers and callers
 
-	mu          sync.Mutex
-	changed     chan struct{} // closed and replaced whenever anything below changes
-	connectors  map[string]*connector
-	importers   map[string]context.CancelFunc
-	callers     map[string]context.CancelFunc
-	keys        callbackKeys
-	callbacks   []CallbackAnswer
-	closed      bool
-	observables map[string]*Observable
-	labels      map[string]label
-	works       map[string]*work
-	order       []string // the works' ids, oldest first
-	lastWork    time.Time
-	executions  map[string]*execution
-	answers     []PlaybookAnswer
-	imported    map[string]*Import
-	waiting     []envelope // objects whose references have not come yet
-	paused      bool
-	requests    map[string]int
-	complaints  []string
-	down        bool
-	latency     time.Duration
-	faults      map[string]*fault
+	mu            sync.Mutex
+	changed       chan struct{} // closed and replaced whenever anything below changes
+	connectors    map[string]*connector
+	importers     map[string]context.CancelFunc
+	callers       map[string]context.CancelFunc
+	keys          callbackKeys
+	callbacks     []CallbackAnswer
+	closed        bool
+	observables   map[string]*Observable
+	labels        map[string]label
+	works         map[string]*work
+	order         []string // the works' ids, oldest first
+	lastWork      time.Time
+	executions    map[string]*execution
+	answers       []PlaybookAnswer
+	imported      map[string]*Import
+	importedTimes int        // the sum of their Times
+	waiting       []envelope // objects whose references have not come yet
+	paused        bool
+	requests      map[string]int
+	complaints    []string
+	down          bool
+	latency       time.Duration
+	faults        map[string]*fault
 }
 
 // fault is what the next requests of an operation get.
