@@ -19,6 +19,7 @@ import (
 	"opencti-ipqs-worker/internal/standin"
 	"opencti-ipqs-worker/ipqs"
 	"opencti-ipqs-worker/ipqs/ipqstest"
+	"opencti-ipqs-worker/pipeline"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -71,7 +72,7 @@ func TestEveryReleaseTriggerAndEnd(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
-			world := connector(ctx, t, standin.Options{Version: r.version})
+			world := connector(ctx, t, standin.Options{Version: r.version}, nil)
 			var cells []cell
 			works := 0
 			for i, trigger := range triggers {
@@ -125,32 +126,32 @@ func ended(p *openctitest.Platform) int {
 }
 
 // connector runs the connector in a new world until the test ends.
-func connector(ctx context.Context, t *testing.T, o standin.Options) *standin.World {
-	t.Helper()
+func connector(ctx context.Context, tb testing.TB, o standin.Options, observe func(pipeline.Outcome)) *standin.World {
+	tb.Helper()
 	world, err := standin.New(ctx, o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	c, _, err := config.Load(config.Options{Environ: append(world.Environ(), "CONNECTOR_METRICS_PORT=0")})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	running, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() {
 		done <- app.Run(running, app.Options{
-			Config: c, Logger: slog.New(slog.DiscardHandler), Version: "test", Connect: world.Connect,
+			Config: c, Logger: slog.New(slog.DiscardHandler), Version: "test", Connect: world.Connect, Observe: observe,
 		})
 	}()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {
-			t.Errorf("Run() = %v", err)
+			tb.Errorf("Run() = %v", err)
 		}
 		world.Close()
 	})
 	if err := world.Registered(ctx); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return world
 }

@@ -95,6 +95,11 @@ func (w *World) Connect(ctx context.Context, _ opencti.Registration, topics []pi
 	return c, nil
 }
 
+// Send puts a message on the connector's listen queue as it is: the platform would not send just anything, others might.
+func (w *World) Send(ctx context.Context, body []byte) error {
+	return w.broker.PublishJob(ctx, ConnectorID, body)
+}
+
 // Registered waits until the connector has registered.
 func (w *World) Registered(ctx context.Context) error {
 	return w.Platform.Wait(ctx, func() bool { return w.Platform.Registration(ConnectorID) != nil })
