@@ -16,7 +16,7 @@ const (
 
 // subscription hands out the letters of a queue. It has one goroutine for each message that may be in hand.
 type subscription struct {
-	ctx          context.Context
+	ctx          context.Context //nolint:containedctx // it is the subscription's life, not a call's
 	queue        *queue
 	stop         <-chan struct{} // the transport's end, as good as that of ctx
 	drainTimeout time.Duration

@@ -80,7 +80,7 @@ func testRoundTrip(t *testing.T, s Subject) {
 		want[msg.UUID] = p.payload
 		publish(t, transport, "round", msg)
 	}
-	messages := subscribe(t, t.Context(), transport, "round")
+	messages := subscribe(t.Context(), t, transport, "round")
 	for range payloads {
 		msg := receive(t, messages)
 		payload, ok := want[msg.UUID]
@@ -101,7 +101,7 @@ func testRoundTrip(t *testing.T, s Subject) {
 func testWaits(t *testing.T, s Subject) {
 	transport := s.open(t, pipeline.Topic{Name: "early", Prefetch: 4})
 	publish(t, transport, "early", numbered(20)...)
-	messages := subscribe(t, t.Context(), transport, "early")
+	messages := subscribe(t.Context(), t, transport, "early")
 	var got tally
 	for range 20 {
 		msg := receive(t, messages)
@@ -118,7 +118,7 @@ func testMarkIsNotCarried(t *testing.T, s Subject) {
 	msg := numbered(1)[0]
 	msg.Metadata.Set(pipeline.MetadataRedelivered, "true") // As in a message whose metadata were copied from another.
 	publish(t, transport, "next", msg)
-	got := receive(t, subscribe(t, t.Context(), transport, "next"))
+	got := receive(t, subscribe(t.Context(), t, transport, "next"))
 	if _, ok := got.Metadata[pipeline.MetadataRedelivered]; ok {
 		t.Errorf("metadata %v have %q on the first delivery", got.Metadata, pipeline.MetadataRedelivered)
 	}
@@ -129,7 +129,7 @@ func testPrefetch(t *testing.T, s Subject) {
 	const prefetch, count = 8, 30
 	transport := s.open(t, pipeline.Topic{Name: "window", Prefetch: prefetch})
 	publish(t, transport, "window", numbered(count)...)
-	messages := subscribe(t, t.Context(), transport, "window")
+	messages := subscribe(t.Context(), t, transport, "window")
 	var hand []*message.Message
 	for range prefetch {
 		hand = append(hand, receive(t, messages))
@@ -150,7 +150,7 @@ func testPrefetch(t *testing.T, s Subject) {
 func testNack(t *testing.T, s Subject) {
 	transport := s.open(t, pipeline.Topic{Name: "nacked", Prefetch: 2})
 	publish(t, transport, "nacked", message.NewMessage(watermill.NewULID(), []byte("bad")))
-	messages := subscribe(t, t.Context(), transport, "nacked")
+	messages := subscribe(t.Context(), t, transport, "nacked")
 	for delivery := range 3 {
 		msg := receive(t, messages)
 		if got, want := redelivered(msg), delivery > 0; got != want {
@@ -175,7 +175,7 @@ func testNoHotLoop(t *testing.T, s Subject) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	deliveries := 0
-	for msg := range subscribe(t, ctx, transport, "failing") {
+	for msg := range subscribe(ctx, t, transport, "failing") {
 		deliveries++
 		msg.Nack()
 	}
@@ -194,7 +194,7 @@ func testSharing(t *testing.T, s Subject) {
 	defer cancel()
 	var consumers sync.WaitGroup
 	for i := range each {
-		messages := subscribe(t, ctx, transport, "shared")
+		messages := subscribe(ctx, t, transport, "shared")
 		consumers.Go(func() {
 			for msg := range messages {
 				each[i]++
@@ -219,7 +219,7 @@ type contextKey struct{}
 func testContext(t *testing.T, s Subject) {
 	transport := s.open(t, pipeline.Topic{Name: "context", Prefetch: 2})
 	ctx := context.WithValue(t.Context(), contextKey{}, "value")
-	messages := subscribe(t, ctx, transport, "context")
+	messages := subscribe(ctx, t, transport, "context")
 	publish(t, transport, "context", numbered(1)...)
 	for _, settle := range []func(*message.Message) bool{(*message.Message).Nack, (*message.Message).Ack} {
 		msg := receive(t, messages)
@@ -240,7 +240,7 @@ func testEndedContext(t *testing.T, s Subject) {
 	cancel()
 	// A handler that passes on the message it got, or copies its context, publishes after a time limit has ended it.
 	publish(t, transport, "late", message.NewMessageWithContext(ctx, watermill.NewULID(), []byte("x")))
-	receive(t, subscribe(t, t.Context(), transport, "late")).Ack()
+	receive(t, subscribe(t.Context(), t, transport, "late")).Ack()
 }
 
 func testUnknownTopic(t *testing.T, s Subject) {
@@ -260,12 +260,12 @@ func testDeclareTwice(t *testing.T, s Subject) {
 	transport := s.open(t, topic)
 	publish(t, transport, "twice", numbered(1)...)
 	declare(t, transport, topic, topic)
-	receive(t, subscribe(t, t.Context(), transport, "twice")).Ack()
+	receive(t, subscribe(t.Context(), t, transport, "twice")).Ack()
 }
 
 func testReady(t *testing.T, s Subject) {
 	transport := s.open(t, pipeline.Topic{Name: "ready", Prefetch: 1})
-	subscribe(t, t.Context(), transport, "ready")
+	subscribe(t.Context(), t, transport, "ready")
 	eventually(t, "not ready", func() bool { return transport.Ready() == nil })
 }
 
@@ -276,7 +276,7 @@ func testStorm(t *testing.T, s Subject) {
 	defer cancel()
 	var acked tally
 	var consumer sync.WaitGroup
-	messages := subscribe(t, ctx, transport, "storm")
+	messages := subscribe(ctx, t, transport, "storm")
 	consumer.Go(func() {
 		var handlers sync.WaitGroup
 		defer handlers.Wait()

@@ -17,14 +17,14 @@ func testUnsettled(t *testing.T, s Subject) {
 	transport := s.open(t, pipeline.Topic{Name: "unsettled", Prefetch: 1})
 	publish(t, transport, "unsettled", numbered(1)...)
 	ctx, cancel := context.WithCancel(t.Context())
-	messages := subscribe(t, ctx, transport, "unsettled")
+	messages := subscribe(ctx, t, transport, "unsettled")
 	first := receive(t, messages)
 	cancel()
 	closes(t, messages)
 	if first.Context().Err() == nil {
 		t.Error("the context of a message goes on after the drain time, want it ended")
 	}
-	again := receive(t, subscribe(t, t.Context(), transport, "unsettled"))
+	again := receive(t, subscribe(t.Context(), t, transport, "unsettled"))
 	if !redelivered(again) {
 		t.Error("the message came again unmarked")
 	}
@@ -35,7 +35,7 @@ func testDrain(t *testing.T, s Subject) {
 	transport := s.open(t, pipeline.Topic{Name: "drained", Prefetch: 2})
 	publish(t, transport, "drained", numbered(5)...)
 	ctx, cancel := context.WithCancel(t.Context())
-	messages := subscribe(t, ctx, transport, "drained")
+	messages := subscribe(ctx, t, transport, "drained")
 	one, two := receive(t, messages), receive(t, messages)
 	cancel()
 	receiveNone(t, messages, "the subscription has ended")
@@ -47,7 +47,7 @@ func testDrain(t *testing.T, s Subject) {
 	}
 	closes(t, messages)
 
-	rest := subscribe(t, t.Context(), transport, "drained")
+	rest := subscribe(t.Context(), t, transport, "drained")
 	for range 3 {
 		msg := receive(t, rest)
 		if payload := string(msg.Payload); payload == string(one.Payload) || payload == string(two.Payload) {
@@ -63,7 +63,7 @@ func testCloseDrains(t *testing.T, s Subject) {
 	topics := []pipeline.Topic{{Name: "in", Prefetch: 3}, {Name: "out"}}
 	transport := s.openIn(t, namespace, topics...)
 	publish(t, transport, "in", numbered(3)...)
-	messages := subscribe(t, t.Context(), transport, "in")
+	messages := subscribe(t.Context(), t, transport, "in")
 	var hand []*message.Message
 	for range 3 {
 		hand = append(hand, receive(t, messages))
@@ -88,12 +88,12 @@ func testCloseDrains(t *testing.T, s Subject) {
 		return
 	}
 	next := s.openIn(t, namespace, topics...)
-	receiveNone(t, subscribe(t, t.Context(), next, "in"), "all were acked while closing")
+	receiveNone(t, subscribe(t.Context(), t, next, "in"), "all were acked while closing")
 }
 
 func testClosed(t *testing.T, s Subject) {
 	transport := s.open(t, pipeline.Topic{Name: "closed", Prefetch: 1})
-	messages := subscribe(t, t.Context(), transport, "closed")
+	messages := subscribe(t.Context(), t, transport, "closed")
 	for range 2 {
 		if err := transport.Close(); err != nil {
 			t.Errorf("Close() = %v, want nil", err)
@@ -123,14 +123,14 @@ func testKilled(t *testing.T, s Subject) {
 	topic := pipeline.Topic{Name: "killed", Prefetch: count}
 	victim := s.openIn(t, namespace, topic)
 	publish(t, victim, "killed", numbered(count)...)
-	messages := subscribe(t, t.Context(), victim, "killed")
+	messages := subscribe(t.Context(), t, victim, "killed")
 	for range count {
 		receive(t, messages) // In hand, and never settled.
 	}
 	heir := s.openIn(t, namespace, topic)
 	s.Kill(t, victim)
 	var got tally
-	inherited := subscribe(t, t.Context(), heir, "killed")
+	inherited := subscribe(t.Context(), t, heir, "killed")
 	for range count {
 		msg := receive(t, inherited)
 		if !redelivered(msg) {
@@ -153,7 +153,7 @@ func testOutlives(t *testing.T, s Subject) {
 	first := s.openIn(t, namespace, topic)
 	publish(t, first, "outlives", numbered(1)...)
 	s.Kill(t, first)
-	msg := receive(t, subscribe(t, t.Context(), s.openIn(t, namespace, topic), "outlives"))
+	msg := receive(t, subscribe(t.Context(), t, s.openIn(t, namespace, topic), "outlives"))
 	if redelivered(msg) {
 		t.Error("a message never handed out bears the mark of a redelivery")
 	}

@@ -1,6 +1,7 @@
 package pipelinetest
 
 import (
+	"context"
 	"net"
 	"net/url"
 	"sync"
@@ -22,15 +23,15 @@ type FaultProxy struct {
 }
 
 // NewFaultProxy starts a proxy for the server at target ("host:port"), until the end of the test.
-func NewFaultProxy(t testing.TB, target string) *FaultProxy {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func NewFaultProxy(tb testing.TB, target string) *FaultProxy {
+	tb.Helper()
+	listener, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatalf("starting a proxy: %v", err)
+		tb.Fatalf("starting a proxy: %v", err)
 	}
 	p := &FaultProxy{target: target, listener: listener, conns: make(map[net.Conn]struct{})}
 	p.running.Go(p.accept)
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = listener.Close()
 		p.Resume()
 		p.Cut()
@@ -40,11 +41,11 @@ func NewFaultProxy(t testing.TB, target string) *FaultProxy {
 }
 
 // Through returns rawURL with the proxy's address in the place of the server's.
-func (p *FaultProxy) Through(t testing.TB, rawURL string) string {
-	t.Helper()
+func (p *FaultProxy) Through(tb testing.TB, rawURL string) string {
+	tb.Helper()
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		t.Fatalf("parsing the server's URL: %v", err)
+		tb.Fatalf("parsing the server's URL: %v", err)
 	}
 	u.Host = p.listener.Addr().String()
 	return u.String()
@@ -108,7 +109,7 @@ func (p *FaultProxy) accept() {
 		p.mu.Lock()
 		refuse := p.refuse
 		p.mu.Unlock()
-		server, err := net.Dial("tcp", p.target)
+		server, err := new(net.Dialer).DialContext(context.Background(), "tcp", p.target)
 		if refuse || err != nil {
 			_ = client.Close()
 			if err == nil {

@@ -55,7 +55,7 @@ func declare(t *testing.T, transport pipeline.Transport, topics ...pipeline.Topi
 	}
 }
 
-func subscribe(t *testing.T, ctx context.Context, transport pipeline.Transport, topic string) <-chan *message.Message {
+func subscribe(ctx context.Context, t *testing.T, transport pipeline.Transport, topic string) <-chan *message.Message {
 	t.Helper()
 	messages, err := transport.Subscribe(ctx, topic)
 	if err != nil {

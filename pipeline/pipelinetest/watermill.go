@@ -21,7 +21,11 @@ import (
 //
 // The tests open many Pub/Subs on the same topics. Without a broker these are clients of one transport.
 func Watermill(t *testing.T, s Subject) {
-	features := tests.Features{Persistent: true}
+	features := tests.Features{
+		Persistent: true,
+		// With a broker, the long forms take hundreds of connections and tens of thousands of messages to the same end.
+		ForceShort: s.Kill != nil,
+	}
 	namespace := Namespace()
 	var shared pipeline.Transport
 	if s.Kill == nil {
@@ -66,7 +70,7 @@ func (u undeclared) Subscribe(ctx context.Context, topic string) (<-chan *messag
 // client is one of several users of a transport: closing it ends its own subscriptions only.
 type client struct {
 	pipeline.Transport
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // the life of its subscriptions
 	cancel context.CancelFunc
 	relays sync.WaitGroup
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -34,9 +35,10 @@ func BenchmarkFiveHops(b *testing.B) {
 }
 
 func benchTransport(b *testing.B, queueType string) {
+	b.Helper()
 	var topics []pipeline.Topic
 	for i := range benchHops {
-		topics = append(topics, pipeline.Topic{Name: fmt.Sprint(i), Prefetch: benchPrefetch})
+		topics = append(topics, pipeline.Topic{Name: strconv.Itoa(i), Prefetch: benchPrefetch})
 	}
 	o := rabbitmq.Options{
 		Connection: wamqp.ConnectionConfig{AmqpURI: pipelinetest.AMQPURL(b)},
@@ -122,6 +124,7 @@ func (unclosed) Close() error { return nil }
 // benchBare is what the client can do: a channel to consume and one to publish per hop, acks in the order of the confirms,
 // 25 at a time.
 func benchBare(b *testing.B, queueType string) {
+	b.Helper()
 	url := pipelinetest.AMQPURL(b)
 	var conns [2]*amqp.Connection
 	for i := range conns {
@@ -145,7 +148,11 @@ func benchBare(b *testing.B, queueType string) {
 		if _, err := admin.QueueDeclare(name, true, false, false, false, amqp.Table{"x-queue-type": queueType}); err != nil {
 			b.Fatal(err)
 		}
-		defer admin.QueueDelete(name, false, false, false)
+		defer func() {
+			if _, err := admin.QueueDelete(name, false, false, false); err != nil {
+				b.Error(err)
+			}
+		}()
 	}
 	window := make(chan struct{}, benchWindow)
 	var left sync.WaitGroup

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -240,7 +241,7 @@ func TestWindowOutlivesConnections(t *testing.T) {
 	transport, proxy := throughProxy(t, nil)
 	declare(t, transport, "window")
 	for i := range 3 * prefetch {
-		publish(t, transport, "window", text(fmt.Sprint(i)))
+		publish(t, transport, "window", text(strconv.Itoa(i)))
 	}
 	messages := subscribe(t, transport, "window")
 	var hand []interface{ Ack() bool }

@@ -2,6 +2,7 @@ package rabbitmq_test
 
 import (
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 
@@ -55,7 +56,7 @@ func TestForeignMessages(t *testing.T) {
 			t.Errorf("%.40q: UUID = %q, want the message-id or a new one", msg.Payload, msg.UUID)
 		}
 		if p.Headers != nil {
-			want := message.Metadata(without(strangeMetadata, "amqp.CC", "nan"))
+			want := without(strangeMetadata, "amqp.CC", "nan")
 			if diff := cmp.Diff(want, msg.Metadata); diff != "" {
 				t.Errorf("metadata differ (-want +got):\n%s", diff)
 			}
@@ -214,10 +215,7 @@ func (choosy) Unmarshal(amqp.Delivery) (*message.Message, error) {
 }
 
 func without[M ~map[string]V, V any](m M, keys ...string) M {
-	out := make(M)
-	for key, value := range m {
-		out[key] = value
-	}
+	out := maps.Clone(m)
 	for _, key := range keys {
 		delete(out, key)
 	}

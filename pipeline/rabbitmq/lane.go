@@ -179,15 +179,27 @@ func (l *lane) run(ctx context.Context) {
 	// Whoever still waits sees done.
 }
 
-// open waits for the connection and opens a channel on it.
+// open waits for the connection and opens a channel on it; on the next connection if that one is lost meanwhile.
 func (l *lane) open(ctx context.Context) (*confirms, error) {
-	conn, err := l.link.connectionWithin(ctx, l.connectWait)
-	if err != nil {
-		return nil, err
+	for try := 1; ; try++ {
+		conn, err := l.link.connectionWithin(ctx, l.connectWait)
+		if err != nil {
+			return nil, err
+		}
+		s, err := l.openOn(conn)
+		if err == nil || !conn.IsClosed() {
+			return s, err
+		}
+		if try == maxSends {
+			return nil, fmt.Errorf("%w: the connection was lost %d times: %w", ErrNotConnected, maxSends, err)
+		}
 	}
+}
+
+func (l *lane) openOn(conn *amqp.Connection) (*confirms, error) {
 	ch, err := conn.Channel()
 	if err != nil {
-		return nil, fmt.Errorf("%w: opening a channel: %w", ErrNotConnected, err)
+		return nil, fmt.Errorf("opening a channel: %w", err)
 	}
 	if l.prepare != nil {
 		err = l.prepare(ch)

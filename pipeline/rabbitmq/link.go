@@ -48,7 +48,7 @@ func newLink(name string, config wamqp.ConnectionConfig, password string, log *s
 		name:     name,
 		config:   config,
 		password: password,
-		log:      log.With("connection", name),
+		log:      log.With(slog.String("connection", name)),
 		err:      errors.New("connecting"),
 		down:     time.Now(),
 		changed:  make(chan struct{}),
@@ -170,9 +170,9 @@ func (l *link) lost(err error) {
 	case errors.Is(err, ErrClosed):
 	case l.conn != nil:
 		l.down = time.Now()
-		l.log.Warn("lost the connection to RabbitMQ", "error", err)
+		l.log.Warn("lost the connection to RabbitMQ", slog.Any("error", err))
 	case !known:
-		l.log.Warn("no connection to RabbitMQ", "error", err)
+		l.log.Warn("no connection to RabbitMQ", slog.Any("error", err))
 	}
 	l.conn, l.err = nil, err
 	l.unblock()
@@ -187,7 +187,7 @@ func (l *link) setBlocked(active bool, reason string) {
 			l.blocked = make(chan struct{})
 		}
 		l.reason = reason
-		l.log.Warn("RabbitMQ blocks publishing", "reason", reason)
+		l.log.Warn("RabbitMQ blocks publishing", slog.String("reason", reason))
 	} else {
 		l.unblock()
 		l.log.Info("RabbitMQ takes publications again")
@@ -234,7 +234,7 @@ func (l *link) connection(ctx context.Context) (*amqp.Connection, error) {
 		l.mu.Lock()
 		conn, err, changed := l.conn, l.err, l.changed
 		l.mu.Unlock()
-		if conn != nil {
+		if conn != nil && !conn.IsClosed() { // Else watch is about to say so.
 			return conn, nil
 		}
 		select {
@@ -254,7 +254,7 @@ func (l *link) connectionWithin(ctx context.Context, wait time.Duration) (*amqp.
 		l.mu.Lock()
 		conn, err, down, blocked, changed := l.conn, l.err, l.down, l.blocked, l.changed
 		l.mu.Unlock()
-		if conn != nil && blocked == nil {
+		if conn != nil && !conn.IsClosed() && blocked == nil {
 			return conn, nil
 		}
 		var expired <-chan time.Time

@@ -65,7 +65,7 @@ func TestRedact(t *testing.T) {
 	if !errors.Is(err, cause) {
 		t.Error("the redacted error does not wrap its cause")
 	}
-	if got := redact(cause, ""); got != cause {
+	if got := redact(cause, ""); !errors.Is(got, cause) || got.Error() != cause.Error() {
 		t.Errorf("redact() without a password = %v, want the error itself", got)
 	}
 	if got := redact(nil, "x"); got != nil {

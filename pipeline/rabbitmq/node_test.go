@@ -17,7 +17,7 @@ import (
 )
 
 // Brokers that fail. The tests use a node of their own, one after the other.
-func TestBroker(t *testing.T) {
+func TestBroker(t *testing.T) { //nolint:tparallel // what one does to the node, the others would feel
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("starts a RabbitMQ node several times")

@@ -84,13 +84,13 @@ func (o Options) withDefaults() Options {
 func (o Options) validate() error {
 	var errs []error
 	if o.Prefix == "" {
-		errs = append(errs, errors.New("Prefix: empty, want the beginning of our queues' names"))
+		errs = append(errs, errors.New("option Prefix: empty, want the beginning of our queues' names"))
 	}
 	if o.QueueType != Classic && o.QueueType != Quorum {
-		errs = append(errs, fmt.Errorf("QueueType: %q, want %q or %q", o.QueueType, Classic, Quorum))
+		errs = append(errs, fmt.Errorf("option QueueType: %q, want %q or %q", o.QueueType, Classic, Quorum))
 	}
 	if c := o.Connection; c.AmqpConfig != nil && c.AmqpConfig.TLSClientConfig != nil && c.TLSConfig != nil {
-		errs = append(errs, errors.New("Connection: both TLSConfig and AmqpConfig.TLSClientConfig are set, want one"))
+		errs = append(errs, errors.New("option Connection: both TLSConfig and AmqpConfig.TLSClientConfig are set, want one"))
 	}
 	for _, topic := range o.Topics {
 		errs = append(errs, o.validateTopic(topic))

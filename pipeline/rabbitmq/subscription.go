@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -23,9 +24,9 @@ type subscription struct {
 	topic     pipeline.Topic
 	queue     string
 	// base is the context of Subscribe without its end: the messages' contexts come from it.
-	base context.Context
+	base context.Context //nolint:containedctx // it is that of the messages to come
 	// stop is done when nothing more is to be handed out.
-	stop context.Context
+	stop context.Context //nolint:containedctx // it is the subscription's life, not a call's
 	out  chan *message.Message
 	work chan delivery
 	over chan struct{} // closed when the drain time is over
@@ -172,7 +173,7 @@ func (s *subscription) drain(
 	}
 	select {
 	case <-acks.drain():
-	case <-closes:
+	case <-closes: //nolint:errcheck // whatever the reason, the broker has taken back what is in hand
 	case <-s.over:
 	}
 }
@@ -260,13 +261,13 @@ func (s *subscription) failed(err error) {
 	before := s.err
 	s.err = err
 	s.mu.Unlock()
-	log := s.transport.options.Logger.With("queue", s.queue)
+	log := s.transport.options.Logger.With(slog.String("queue", s.queue))
 	switch {
 	case err == nil:
-		log.Info("consuming", "prefetch", s.topic.Prefetch)
+		log.Info("consuming", slog.Int("prefetch", s.topic.Prefetch))
 	case errors.Is(err, ErrNotConnected): // The link says so.
 	case before == nil || before.Error() != err.Error():
-		log.Warn("not consuming", "error", err)
+		log.Warn("not consuming", slog.Any("error", err))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -22,9 +23,9 @@ type Transport struct {
 	publishing *link
 
 	// stop ends the subscriptions, halt the lanes, hangUp the connections; Close calls them in this order.
-	stopping          context.Context
+	stopping          context.Context //nolint:containedctx // the life of the subscriptions, not a call's
 	stop              context.CancelFunc
-	halting           context.Context
+	halting           context.Context //nolint:containedctx // the life of the lanes
 	halt              context.CancelFunc
 	hangUp            context.CancelFunc
 	subscriptionsDone sync.WaitGroup
@@ -51,13 +52,13 @@ func New(o Options) (*Transport, error) {
 	uri, err := amqp.ParseURI(o.Connection.AmqpURI)
 	if err != nil {
 		// The parser's error quotes what it read, the password with it.
-		err = errors.New("Connection.AmqpURI: not a URI of the form amqp://user:password@host:port/vhost or amqps://...; " +
+		err = errors.New("option Connection.AmqpURI: not a URI of the form amqp://user:password@host:port/vhost or amqps://...; " +
 			"special characters in user and password must be percent-encoded")
 	}
 	if err := errors.Join(err, o.validate()); err != nil {
 		return nil, fmt.Errorf("options of the RabbitMQ transport: %w", err)
 	}
-	log := o.Logger.With("host", uri.Host, "port", uri.Port, "vhost", uri.Vhost)
+	log := o.Logger.With(slog.String("host", uri.Host), slog.Int("port", uri.Port), slog.String("vhost", uri.Vhost))
 	t := &Transport{
 		options:       o,
 		password:      uri.Password,
@@ -248,7 +249,7 @@ func (t *Transport) unmarshal(d amqp.Delivery) *message.Message {
 	msg, err := t.options.Marshaler.Unmarshal(d)
 	if err != nil || msg == nil {
 		// Refusing it would bring it back for ever. Whoever reads it can judge it.
-		t.options.Logger.Warn("reading a message with the default marshaler", "error", err)
+		t.options.Logger.Warn("reading a message with the default marshaler", slog.Any("error", err))
 		msg, _ = Marshaler{}.Unmarshal(d)
 	}
 	delete(msg.Metadata, pipeline.MetadataRedelivered)
