@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/url"
@@ -16,27 +17,84 @@ import (
 	"opencti-ipqs-worker/pipeline/rabbitmq"
 )
 
-// rabbitMQ connects to the broker that the registration names, as far as the MQ_* options don't say otherwise.
-func rabbitMQ(o Options) func(context.Context, opencti.Registration, []pipeline.Topic) (Carrier, error) {
-	return func(_ context.Context, to opencti.Registration, topics []pipeline.Topic) (Carrier, error) {
-		connection, err := connection(to.Connection, o.Config.MQ)
-		if err != nil {
+// carriers makes what carries jobs, from session to session, as the two protocols of the configuration say: jobs come from
+// OpenCTI's RabbitMQ or by a callback, results go in by RabbitMQ or by the API. RabbitMQ lies in between unless neither
+// needs it.
+func carriers(o Options, client *opencti.Client, p *presence) func(context.Context, opencti.Registration, []pipeline.Topic) (Carrier, error) {
+	c := o.Config.Connector
+	return func(ctx context.Context, to opencti.Registration, topics []pipeline.Topic) (Carrier, error) {
+		has, _ := p.identity()
+		if err := possible(c, has); err != nil {
 			return nil, err
 		}
-		transport, err := rabbitmq.New(rabbitmq.Options{
-			Connection:   connection,
-			Prefix:       "ipqs-worker." + o.Config.Connector.ID,
-			Foreign:      map[string]string{topics[0].Name: to.Listen},
-			Topics:       topics,
-			QueueType:    o.Config.Worker.QueueType,
-			DrainTimeout: o.Config.Worker.ShutdownTimeout,
-			Logger:       slog.New(advisor{o.Logger.Handler(), brokerAdvice()}),
-		})
-		if err != nil {
+		var carrier Carrier
+		if withoutRabbitMQ(c) {
+			carrier = newEmbedded(o, topics)
+		} else if rabbit, err := rabbitMQ(o, to, topics); err != nil {
 			return nil, err
+		} else {
+			carrier = rabbit
 		}
-		return &intake{Transport: transport, exchange: to.PushExchange, key: to.PushRouting}, nil
+		if c.PushByAPI {
+			carrier = pushing{carrier, client, c.ID}
+		}
+		if !c.Callback.On {
+			return carrier, nil
+		}
+		called, err := listen(ctx, o, p, carrier, topics[0].Name, withoutRabbitMQ(c))
+		if err != nil {
+			return nil, errors.Join(err, carrier.Close())
+		}
+		return called, nil
 	}
+}
+
+// withoutRabbitMQ says whether jobs stay in this process between the hops.
+func withoutRabbitMQ(c config.Connector) bool { return c.Callback.On && c.PushByAPI }
+
+// carrierName is what the carrier is called where the worker's state is shown.
+func carrierName(c config.Connector) string {
+	if withoutRabbitMQ(c) {
+		return "callback"
+	}
+	return "rabbitmq"
+}
+
+// possible says which protocol the platform has not.
+func possible(c config.Connector, has opencti.Capabilities) error {
+	var problems []error
+	if c.PushByAPI && !has.BundlePush {
+		problems = append(problems, errors.New("CONNECTOR_QUEUE_PROTOCOL=api needs OpenCTI 6.2.6 or newer"))
+	}
+	if c.Callback.On && !has.ListenCallbackURI {
+		problems = append(problems, errors.New("CONNECTOR_LISTEN_PROTOCOL=API needs OpenCTI 6.5.7 or newer"))
+	}
+	return errors.Join(problems...)
+}
+
+// rabbitMQ connects to the broker that the registration names, as far as the MQ_* options don't say otherwise.
+func rabbitMQ(o Options, to opencti.Registration, topics []pipeline.Topic) (Carrier, error) {
+	connection, err := connection(to.Connection, o.Config.MQ)
+	if err != nil {
+		return nil, err
+	}
+	foreign := map[string]string{topics[0].Name: to.Listen}
+	if o.Config.Connector.Callback.On {
+		topics, foreign = ours(topics), nil
+	}
+	transport, err := rabbitmq.New(rabbitmq.Options{
+		Connection:   connection,
+		Prefix:       "ipqs-worker." + o.Config.Connector.ID,
+		Foreign:      foreign,
+		Topics:       topics,
+		QueueType:    o.Config.Worker.QueueType,
+		DrainTimeout: o.Config.Worker.ShutdownTimeout,
+		Logger:       slog.New(advisor{o.Logger.Handler(), brokerAdvice()}),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &intake{Transport: transport, exchange: to.PushExchange, key: to.PushRouting}, nil
 }
 
 // intake is a RabbitMQ transport that also knows the way into OpenCTI.
@@ -70,7 +128,7 @@ func connection(to opencti.Connection, mq config.MQ) (amqp.ConnectionConfig, err
 		Path:    "/" + vhost,
 		RawPath: "/" + url.PathEscape(vhost),
 	}
-	connection := amqp.ConnectionConfig{Reconnect: amqp.DefaultReconnectConfig()}
+	var connection amqp.ConnectionConfig // reconnects as the transport does by default
 	if useTLS {
 		address.Scheme = "amqps"
 		secured, err := brokerTLS(host, mq)
