@@ -30,6 +30,9 @@ type Works interface {
 	stages.Announcer
 }
 
+// FirstHop is the name of the hop that reads OpenCTI's job messages.
+const FirstHop = "resolve"
+
 // Definition is the whole pipeline: five hops, in the order a job makes them.
 func Definition(w World) []Hop {
 	return []Hop{

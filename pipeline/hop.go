@@ -28,7 +28,7 @@ type Schedule struct {
 func (h Hop) Name() string { return h.Stage.Name }
 
 // Poison is the topic where the hop puts what it gave up.
-func (h Hop) Poison() string { return h.Name() + ".poison" }
+func (h Hop) Poison() string { return h.Name() + poisonSuffix }
 
 // Topics lists what a transport has to carry for hops: each hop's own topic and its poison queue. The first hop's own
 // topic is foreign: it belongs to whoever asks for enrichment.

@@ -23,6 +23,9 @@ func TestDefinitionIsAPipeline(t *testing.T) {
 	if diff := cmp.Diff([]string{"resolve", "lookup", "score", "bundle", "publish"}, names); diff != "" {
 		t.Errorf("hops (-want +got):\n%s", diff)
 	}
+	if names[0] != FirstHop {
+		t.Errorf("the first hop is %s, want %s", names[0], FirstHop)
+	}
 	want := []Topic{
 		{Name: "resolve", Prefetch: 32, Foreign: true},
 		{Name: "resolve.poison"},

@@ -14,23 +14,6 @@ import (
 	"opencti-ipqs-worker/stages"
 )
 
-// Keys of the metadata that a dead letter has on top of what its message came with. The body is the message's own, byte
-// for byte: publishing it to the hop's topic again is a replay.
-const (
-	DeadLetterHop        = "dead_letter_hop"
-	DeadLetterReason     = "dead_letter_reason"
-	DeadLetterClass      = "dead_letter_class"
-	DeadLetterError      = "dead_letter_error" // at most 1 KiB
-	DeadLetterAttempts   = "dead_letter_attempts"
-	DeadLetterFirstAt    = "dead_letter_first_attempt_at"
-	DeadLetterAt         = "dead_letter_at"
-	DeadLetterJob        = "dead_letter_job"
-	DeadLetterWorkID     = "dead_letter_work_id"
-	DeadLetterEntityID   = "dead_letter_entity_id"
-	DeadLetterEntityType = "dead_letter_entity_type"
-	DeadLetterVersion    = "dead_letter_worker_version"
-)
-
 // quarantined decides what becomes of a job that its stage could not do. A dead letter is safe in the poison queue before
 // anybody is told of it and before the message is acknowledged.
 func (p *Pipeline) quarantined(hop Hop) message.HandlerMiddleware {
@@ -136,18 +119,14 @@ func (p *Pipeline) letter(msg *message.Message, hop Hop, trip *trip) *message.Me
 			letter.Metadata.Set(key, value)
 		}
 	}
-	set := func(key, value string) {
-		if value != "" {
-			letter.Metadata.Set(key, value)
-		}
-	}
+	set := setter(letter)
 	set(DeadLetterHop, hop.Name())
 	set(DeadLetterReason, string(trip.fault.Reason))
 	set(DeadLetterClass, string(trip.fault.Class))
 	set(DeadLetterError, capped(trip.fault.Error(), 1024))
 	set(DeadLetterAttempts, strconv.Itoa(trip.attempts))
-	set(DeadLetterFirstAt, trip.began.UTC().Format(timeFormat))
-	set(DeadLetterAt, p.Now().UTC().Format(timeFormat))
+	set(DeadLetterFirstAt, writeTime(trip.began))
+	set(DeadLetterAt, writeTime(p.Now()))
 	set(DeadLetterJob, trip.job.ID)
 	set(DeadLetterVersion, p.Version)
 	if r := trip.job.Request; r != nil {
