@@ -72,12 +72,16 @@ func connector(c config.Connector) opencti.Connector {
 		OnlyContextual: c.OnlyContextual,
 
 		PlaybookCompatible: true,
+		ListenCallbackURI:  callbackURI(c.Callback),
 	}
 }
 
 // envelope adds what a message to OpenCTI needs beside the job: what its release can read, and who imports the message if
 // the job does not say.
-func envelope(from *presence) stages.Envelope {
+func envelope(c config.Connector, from *presence) stages.Envelope {
+	if c.PushByAPI {
+		return wrapPart
+	}
 	return func(p opencti.PushOptions, bundle []byte) ([]byte, error) {
 		has, userID := from.identity()
 		p.Capabilities = has

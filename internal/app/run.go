@@ -93,15 +93,15 @@ func newWorker(o Options) (*worker, error) {
 		connect:  o.Connect,
 	}
 	if w.connect == nil {
-		w.connect = rabbitMQ(o)
+		w.connect = carriers(o, client, w.presence)
 	}
 	w.world = pipeline.World{
 		Entities:  client,
-		Works:     w.works,
+		Works:     announcing{w.works, o.Config.Connector.PushByAPI, o.Config.Connector.Callback.On},
 		Playbooks: client,
 		Risks:     breaker,
 		Labels:    newLabels(client, o.Logger),
-		Envelope:  envelope(w.presence),
+		Envelope:  envelope(o.Config.Connector, w.presence),
 		Now:       time.Now,
 
 		Policy:     policy,
@@ -122,7 +122,7 @@ func (w *worker) serve(ctx context.Context) (stop func()) {
 		Live:    w.presence.live,
 		Ready: []health.Check{
 			{Name: "opencti", State: w.presence.ready},
-			{Name: "rabbitmq", State: w.broker.ready},
+			{Name: carrierName(c.Connector), State: w.broker.ready},
 			{Name: "ipqs", State: w.lookups, Informative: true},
 		},
 		Logger: w.log,

@@ -105,7 +105,7 @@ func (w *worker) session(ctx context.Context, to opencti.Registration) (worked b
 		Router:    telemetry.NewWatermillLogger(w.log),
 		Tracer:    w.options.Tracer,
 		Root:      telemetry.WithJobKey,
-		Observe:   w.options.Observe,
+		Observe:   observed(carrier, w.options.Observe),
 		Version:   w.options.Version,
 		Drain:     w.options.Config.Worker.ShutdownTimeout,
 

@@ -206,7 +206,7 @@ func TestBrokerTLS(t *testing.T) {
 			t.Parallel()
 			var log syncBuffer
 			c := load(t, append([]string{"MQ_USE_SSL=true", "MQ_PORT=" + port(t, tt.node.TLSAddr())}, tt.environ...)...)
-			carrier, err := rabbitMQ(Options{Config: c, Logger: slog.New(slog.NewJSONHandler(&log, nil))})(t.Context(), opencti.Registration{
+			carrier, err := rabbitMQ(Options{Config: c, Logger: slog.New(slog.NewJSONHandler(&log, nil))}, opencti.Registration{
 				Connection: opencti.Connection{Host: "127.0.0.1", Port: 1, VHost: "/", User: "guest", Pass: "guest"},
 				Listen:     "listen",
 			}, []pipeline.Topic{{Name: "resolve", Prefetch: 1, Foreign: true}, {Name: tt.name}})

@@ -1,0 +1,101 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"opencti-ipqs-worker/internal/opencti"
+	"opencti-ipqs-worker/pipeline"
+	"opencti-ipqs-worker/stages"
+)
+
+// With CONNECTOR_QUEUE_PROTOCOL=api a job's bundle goes into OpenCTI whole, over its API, and OpenCTI counts the objects
+// itself. The publish stage does not know: it wraps and pushes the parts of a bundle as ever, and they are put together
+// again here.
+
+// pushing is a carrier whose way into OpenCTI is the API.
+type pushing struct {
+	Carrier
+	client interface {
+		PushBundle(ctx context.Context, connectorID, workID string, bundle []byte) error
+	}
+	connectorID string
+}
+
+// part is one message of a bundle on its way from the envelope to Push.
+type part struct {
+	WorkID string          `json:"work,omitempty"`
+	Bundle json.RawMessage `json:"bundle"`
+}
+
+// wrapPart is the envelope of a part.
+func wrapPart(o opencti.PushOptions, bundle []byte) ([]byte, error) {
+	return encode(part{o.WorkID, bundle})
+}
+
+// Push puts the parts of one bundle together and hands it to OpenCTI.
+func (p pushing) Push(ctx context.Context, messages [][]byte) error {
+	workID, bundle, err := join(messages)
+	if err != nil {
+		return &stages.Fault{Class: stages.Permanent, Reason: stages.ReasonMalformed, Err: fmt.Errorf("joining the bundle: %w", err)}
+	}
+	return p.client.PushBundle(ctx, p.connectorID, workID, bundle)
+}
+
+func join(messages [][]byte) (workID string, bundle []byte, err error) {
+	var whole struct {
+		Type        string            `json:"type"`
+		ID          string            `json:"id"`
+		SpecVersion string            `json:"spec_version"`
+		Objects     []json.RawMessage `json:"objects"`
+	}
+	for _, message := range messages {
+		var p part
+		if err := json.Unmarshal(message, &p); err != nil {
+			return "", nil, err
+		}
+		objects := whole.Objects
+		whole.Objects = nil
+		if err := json.Unmarshal(p.Bundle, &whole); err != nil {
+			return "", nil, err
+		}
+		whole.Objects = append(objects, whole.Objects...)
+		workID = p.WorkID
+	}
+	if len(whole.Objects) == 0 {
+		return "", nil, errors.New("there are no objects")
+	}
+	bundle, err = encode(whole)
+	return workID, bundle, err
+}
+
+// encode writes JSON as a bundle's text must travel: <, > and & as they are.
+func encode(value any) ([]byte, error) {
+	var buffer bytes.Buffer
+	encoder := json.NewEncoder(&buffer)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buffer.Bytes(), []byte("\n")), nil
+}
+
+// announcing tells of works as the two protocols need it.
+type announcing struct {
+	pipeline.Works
+	// uncounted: OpenCTI counts what it is given whole.
+	uncounted bool
+	// wary: a job that was posted may have been here before, as the worker may not have heard our answer.
+	wary bool
+}
+
+// Announce implements [stages.Announcer].
+func (a announcing) Announce(ctx context.Context, workID string, objects int, again bool) (opencti.WorkState, error) {
+	if a.uncounted {
+		objects = 0
+	}
+	return a.Works.Announce(ctx, workID, objects, again || a.wary)
+}
