@@ -42,6 +42,9 @@ func (p *Platform) CallbackAnswers() []CallbackAnswer {
 // RotateCallbackKeys makes the platform sign with another key from now on, and forget the one before.
 func (p *Platform) RotateCallbackKeys() { p.set(func() { p.keys = newCallbackKeys() }) }
 
+// SetCallbackClient has another client post jobs from now on, one that trusts another authority for example.
+func (p *Platform) SetCallbackClient(client *http.Client) { p.set(func() { p.poster = client }) }
+
 // CallbackToken returns what the worker authenticates with at a callback: a token of its own, or the connector's on
 // releases before 7.260224.
 func (p *Platform) CallbackToken() string {
@@ -124,7 +127,7 @@ func (p *Platform) callFor(ctx context.Context, connectorID string) {
 
 func (p *Platform) post(ctx context.Context, connectorID string, body []byte) CallbackAnswer {
 	p.mu.Lock()
-	uri := ""
+	uri, client := "", p.poster
 	if c := p.connectors[connectorID]; c != nil {
 		uri = text(c.input["listen_callback_uri"])
 	}
@@ -136,7 +139,7 @@ func (p *Platform) post(ctx context.Context, connectorID string, body []byte) Ca
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("User-Agent", "pycti/"+p.version.String())
 	request.Header.Set("Authorization", "Bearer "+p.CallbackToken())
-	response, err := p.callbackClient.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return CallbackAnswer{Err: err}
 	}

@@ -34,8 +34,6 @@ type Options struct {
 	Token string
 	// Broker carries jobs and objects. Required.
 	Broker Broker
-	// CallbackClient posts jobs to a connector's callback. Nil means one as patient as the platform's worker, 300 s.
-	CallbackClient *http.Client
 	// RequeueAfter is how long a job waits that the callback did not take. Zero means 100 ms; the platform's worker waits
 	// 10 to 30 s.
 	RequeueAfter time.Duration
@@ -52,8 +50,7 @@ type Platform struct {
 	broker  Broker
 	log     *slog.Logger
 
-	callbackClient *http.Client
-	requeueAfter   time.Duration
+	requeueAfter time.Duration
 
 	wg sync.WaitGroup // the importers and callers
 
@@ -63,6 +60,7 @@ type Platform struct {
 	importers     map[string]context.CancelFunc
 	callers       map[string]context.CancelFunc
 	keys          callbackKeys
+	poster        *http.Client
 	callbacks     []CallbackAnswer
 	closed        bool
 	observables   map[string]*Observable
@@ -138,9 +136,7 @@ func New(o Options) (*Platform, error) {
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
-	if p.callbackClient = o.CallbackClient; p.callbackClient == nil {
-		p.callbackClient = &http.Client{Timeout: callbackTimeout}
-	}
+	p.poster = &http.Client{Timeout: callbackTimeout}
 	if p.requeueAfter = o.RequeueAfter; p.requeueAfter <= 0 {
 		p.requeueAfter = 100 * time.Millisecond
 	}
