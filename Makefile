@@ -21,7 +21,7 @@ demo: build ## Run the whole pipeline with stand-ins for OpenCTI and IPQS: no ac
 
 .PHONY: build
 build: ## Build bin/ipqs-worker
-	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BINARY) ./cmd/ipqs-worker
+	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BINARY) ./cmd/ipqs-worker
 
 # withnode provides a RabbitMQ: the one that TEST_AMQP_URL names, else a private node, installing the server if it may.
 .PHONY: test

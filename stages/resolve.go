@@ -109,7 +109,7 @@ func (r resolver) allowed(entity opencti.Entity) error {
 		return fault(Skip, ReasonTLP, "%s is above what this connector may look up (%s)", tlp, r.policy.MaxTLP)
 	}
 	if r.policy.SkipPrivate && private(entity) {
-		return fault(Skip, ReasonPrivate, "%s is an address that only means something inside a network", entity.Value)
+		return fault(Skip, ReasonPrivate, "the address means nothing outside a network of its own")
 	}
 	return nil
 }
@@ -154,8 +154,8 @@ func adopt(entity *opencti.Entity, id string, given stix.Sketch) {
 	entity.Markings = markings
 }
 
-// private reports whether the entity is an address that IPQS cannot know anything of: RFC 1918, RFC 4193, loopback,
-// link-local or unspecified.
+// private reports whether the entity is an address that means nothing to anybody outside, so that IPQS can know nothing of
+// it: private (RFC 1918, RFC 4193), shared (RFC 6598), loopback, link-local, multicast, reserved (RFC 1112) or unspecified.
 func private(entity opencti.Entity) bool {
 	if !slices.Contains([]string{"IPv4-Addr", "IPv6-Addr"}, entity.Type) {
 		return false
@@ -165,5 +165,6 @@ func private(entity opencti.Entity) bool {
 		return false // let IPQS say what it thinks of it
 	}
 	addr = addr.Unmap()
-	return addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast() || addr.IsUnspecified()
+	return addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast() || addr.IsMulticast() || addr.IsUnspecified() ||
+		netip.MustParsePrefix("100.64.0.0/10").Contains(addr) || netip.MustParsePrefix("240.0.0.0/4").Contains(addr)
 }

@@ -78,6 +78,10 @@ func TestResolve(t *testing.T) {
 		{name: "out of scope", entity: typed("Url", "https://example.com/"), want: &Fault{Class: Skip, Reason: ReasonScope}},
 		{name: "RFC 1918", entity: typed("IPv4-Addr", "10.1.2.3"), want: &Fault{Class: Skip, Reason: ReasonPrivate}},
 		{name: "loopback", entity: typed("IPv4-Addr", "127.0.0.1"), want: &Fault{Class: Skip, Reason: ReasonPrivate}},
+		{name: "shared by a carrier's customers", entity: typed("IPv4-Addr", "100.64.0.1"), want: &Fault{Class: Skip, Reason: ReasonPrivate}},
+		{name: "multicast", entity: typed("IPv4-Addr", "224.0.0.1"), want: &Fault{Class: Skip, Reason: ReasonPrivate}},
+		{name: "broadcast", entity: typed("IPv4-Addr", "255.255.255.255"), want: &Fault{Class: Skip, Reason: ReasonPrivate}},
+		{name: "just public", entity: typed("IPv4-Addr", "100.128.0.1")},
 		{name: "link-local", entity: typed("IPv4-Addr", "169.254.1.1"), want: &Fault{Class: Skip, Reason: ReasonPrivate}},
 		{
 			name: "private, but wanted", entity: typed("IPv4-Addr", "10.1.2.3"),

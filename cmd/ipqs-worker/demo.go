@@ -33,9 +33,9 @@ dead-lettered with its reason, and its work complete in OpenCTI.`,
 			if verbose {
 				level = slog.LevelDebug
 			}
-			out, isFile := p.out.(*os.File)
+			progress, isFile := p.err.(*os.File)
 			err := demo.Run(cmd.Context(), demo.Options{
-				Out: p.out, Terminal: isFile && term.IsTerminal(int(out.Fd())), Jobs: jobs, Version: versionText(),
+				Out: p.out, Progress: p.err, Terminal: isFile && term.IsTerminal(int(progress.Fd())), Jobs: jobs, Version: versionText(),
 				Logger: telemetry.NewLogger(p.err, level, false),
 			})
 			if err != nil {

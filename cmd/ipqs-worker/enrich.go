@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,19 +19,21 @@ import (
 
 func (p *program) enrichCommand() *cobra.Command {
 	var typeName, file, output string
+	var verbose bool
 	cmd := &cobra.Command{
 		Use:   "enrich VALUE… | --file FILE | -",
 		Short: "Look observables up right now, without OpenCTI and without a broker",
 		Long: `enrich sends each value through the same five steps as the connector, in this process, and prints what came of it. The
 type of a value is seen from the value; --type names it where that is not so. It needs IPQS_PRIVATE_KEY only. Each lookup
-costs a credit: a value given twice is looked up once, and when any value is none of its type nothing is looked up at all.
+costs a credit: a value given twice, letter by letter, is looked up once, and when any value is none of its type nothing is
+looked up at all. Interrupted, it prints what was answered by then.
 
 Input: values as arguments, or one a line from --file FILE or from standard input (-). Empty lines and lines that begin
 with # are passed over.
 
 Output: a table; with --output json an array with one object per value; with --output stix one STIX 2.1 bundle.`,
 		Example: `  ipqs-worker enrich 198.51.100.7 user@example.com +18005550100
-  ipqs-worker enrich --type Phone-Number 0800555
+  ipqs-worker enrich --type Phone-Number '(0800) 555 0100'
   ipqs-worker enrich --file observables.txt --output stix > bundle.json
   printf 'example.com\n' | ipqs-worker enrich - --output json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -45,11 +49,11 @@ Output: a table; with --output json an array with one object per value; with --o
 			if err != nil {
 				return err
 			}
+			if !verbose {
+				logger = slog.New(slog.DiscardHandler) // what came of each value is in the results
+			}
 			results, err := app.EnrichAll(cmd.Context(), app.EnrichOptions{Config: c, Logger: logger, Version: versionText()}, observables)
-			if err != nil {
-				if errors.Is(err, context.Canceled) {
-					err = errors.New("interrupted: nothing is printed of a run that did not end")
-				}
+			if err != nil && !errors.Is(err, context.Canceled) {
 				return &statusError{exitFailure, err}
 			}
 			if err := render(p.out, results); err != nil {
@@ -61,6 +65,7 @@ Output: a table; with --output json an array with one object per value; with --o
 	cmd.Flags().StringVarP(&typeName, "type", "t", "", "type of every value: "+strings.Join(observable.Types(), ", "))
 	cmd.Flags().StringVarP(&file, "file", "f", "", "file with one value a line; - is standard input")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or stix")
+	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log to standard error what happens, as far as CONNECTOR_LOG_LEVEL says")
 	return cmd
 }
 
@@ -83,14 +88,16 @@ const maxLine = 1 << 20
 
 // observables reads the input. It names every value that is no observable, with its line.
 func (p *program) observables(args []string, file, typeName string) ([]observable.Observable, error) {
-	if len(args) == 1 && args[0] == "-" {
+	if file == "" && len(args) == 1 && args[0] == "-" {
 		args, file = nil, "-"
 	}
 	switch {
 	case file == "" && len(args) == 0:
 		return nil, errors.New("nothing to look up: give values, --file FILE, or - for standard input")
 	case file != "" && len(args) > 0:
-		return nil, errors.New("values come from arguments or from a file: give one of the two")
+		return nil, errors.New("values come from arguments, from a file or from standard input: give one of the three")
+	case slices.Contains(args, "-"):
+		return nil, errors.New("- stands for standard input and comes alone: values come from there or from arguments")
 	case file == "":
 		return parse(args, "argument", typeName)
 	}

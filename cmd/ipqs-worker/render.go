@@ -27,8 +27,13 @@ func renderTable(w io.Writer, results []app.Result) error {
 			score = strconv.Itoa(*r.Score)
 		}
 		level, signals := string(r.Level), strings.Join(r.Factors, ", ")
-		if r.Reason != "" {
+		switch {
+		case r.Reason != "":
 			level, signals = strings.ReplaceAll(r.Outcome, "_", "-"), fmt.Sprintf("%s: %s", r.Reason, r.Error)
+		case r.Outcome == app.Interrupted:
+			level = r.Outcome
+		case r.Score == nil:
+			level = "UNKNOWN"
 		}
 		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", clip(r.Value, 60), r.Type, score, orDash(level), orDash(signals))
 	}

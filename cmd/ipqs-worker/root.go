@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -52,7 +53,8 @@ type program struct {
 
 // execute runs the command line and returns the exit status.
 func execute(ctx context.Context, stop context.CancelFunc, args []string, std stdio, environ []string) int {
-	context.AfterFunc(ctx, stop)
+	// A second signal ends the program at once. Not within the first second: whoever stops a whole process group sends two.
+	context.AfterFunc(ctx, func() { time.AfterFunc(time.Second, stop) })
 	p := &program{stdio: std, environ: environ, stop: stop}
 	root := p.root()
 	root.SetArgs(args)
@@ -67,7 +69,7 @@ func execute(ctx context.Context, stop context.CancelFunc, args []string, std st
 	if failed, ok := errors.AsType[*statusError](err); ok {
 		return failed.status
 	}
-	return exitUsage // cobra's own: an unknown command or flag
+	return exitUsage // cobra's own: an unknown command or flag, or a value that is none of its kind
 }
 
 func (p *program) root() *cobra.Command {
@@ -86,12 +88,14 @@ Exit status: 0 done, 1 something could not be done, 2 wrong arguments, configura
 		Example: `  ipqs-worker demo                          see it work, without accounts, broker or network
   ipqs-worker enrich 198.51.100.7           look something up right now
   ipqs-worker run                           be the connector`,
+		Version:       versionText(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.SetVersionTemplate("ipqs-worker {{.Version}}\n")
 	root.PersistentFlags().StringVar(&p.configPath, "config", "", "configuration file (default: config.yml, if there is one)")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(p.runCommand(), p.enrichCommand(), p.demoCommand(), p.versionCommand())
+	root.AddCommand(p.runCommand(), p.enrichCommand(), p.deadLettersCommand(), p.demoCommand(), p.versionCommand())
 	return root
 }
 
@@ -101,8 +105,10 @@ func (p *program) versionCommand() *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(p.out, "ipqs-worker", versionText())
-			return err
+			if _, err := fmt.Fprintln(p.out, "ipqs-worker", versionText()); err != nil {
+				return &statusError{exitFailure, err}
+			}
+			return nil
 		},
 	}
 }
@@ -123,6 +129,10 @@ func (p *program) configure(purpose config.Purpose) (config.Config, *slog.Logger
 		Path: p.configPath, PathSet: p.configPath != "", Environ: p.environ, Require: purpose,
 	})
 	if err != nil {
+		// A misspelt name is often why another one is missing.
+		for _, w := range warnings {
+			err = fmt.Errorf("%w\n  also, %s", err, w)
+		}
 		return c, nil, usage(err)
 	}
 	logger := telemetry.NewLogger(p.err, c.Connector.LogLevel, c.OpenCTI.JSONLogging)

@@ -31,8 +31,12 @@ type EnrichOptions struct {
 	Done func(Result)
 }
 
+// attendedAttempts is how often a stage is tried while somebody waits for the answer.
+const attendedAttempts = 3
+
 // EnrichAll sends each observable through the five stages, in this process, and returns what came of each, in the order
-// given. An observable given twice is looked up once. The error is about the whole: ctx ended, or a stage of ours broke.
+// given. An observable given twice is looked up once. The error is about the whole: ctx ended, or the pipeline broke. What
+// was answered by then is returned beside it: it is paid for.
 func EnrichAll(ctx context.Context, o EnrichOptions, observables []observable.Observable) ([]Result, error) {
 	jobs := make(map[string]observable.Observable, len(observables))
 	var order []string
@@ -63,6 +67,9 @@ func EnrichAll(ctx context.Context, o EnrichOptions, observables []observable.Ob
 		Risks: risks, Now: time.Now, Lookups: o.Config.Worker.LookupConcurrency, Enrichment: enrichment,
 		Policy: stages.Policy{Scope: observable.Types(), MaxTLP: opencti.TLPRed, SkipPrivate: o.Config.IPQS.SkipPrivate},
 	})
+	for i := range hops {
+		hops[i].Retry.Attempts = min(hops[i].Retry.Attempts, attendedAttempts)
+	}
 	transport := memory.New(memory.Options{Topics: pipeline.Topics(hops)})
 	defer func() { _ = transport.Close() }()
 
@@ -78,10 +85,8 @@ func EnrichAll(ctx context.Context, o EnrichOptions, observables []observable.Ob
 	go func() { fed <- feed(ctx, transport, hops[0].Name(), order) }()
 	runErr := p.Run(ctx)
 	cancel()
-	if err := errors.Join(runErr, <-fed); err != nil {
-		return nil, err
-	}
-	return c.inOrder(order)
+	results, err := c.inOrder(order)
+	return results, errors.Join(err, runErr, <-fed)
 }
 
 // collection gathers what came of each job.
@@ -113,18 +118,26 @@ func (c *collection) observe(outcome pipeline.Outcome) {
 func (c *collection) inOrder(order []string) ([]Result, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.results) < len(c.jobs) {
-		return nil, context.Canceled
-	}
+	var interrupted error
 	results := make([]Result, len(order))
 	for i, id := range order {
-		results[i] = c.results[id]
+		result, ok := c.results[id]
+		if !ok {
+			result = Result{Value: c.jobs[id].Value, Type: c.jobs[id].Type, Outcome: Interrupted}
+			interrupted = context.Canceled
+		}
+		results[i] = result
 	}
-	return results, nil
+	return results, interrupted
 }
 
 // jobID names the job of an observable: the same observable, the same job, and so the same bundle id.
-func jobID(o observable.Observable) string { return "enrich/" + o.Type + "/" + o.Value }
+func jobID(o observable.Observable) string { return "enrich/" + standardID(o) }
+
+func standardID(o observable.Observable) string {
+	kind, _ := stix.TypeByName(o.Type)
+	return stix.ObservableID(kind.STIX, o.Value)
+}
 
 // feed puts a job message for each id into the first topic, as OpenCTI would.
 func feed(ctx context.Context, transport pipeline.Transport, topic string, ids []string) error {
@@ -158,8 +171,7 @@ func (l local) Entity(_ context.Context, id, _ string) (opencti.Entity, error) {
 	if !ok {
 		return opencti.Entity{}, opencti.ErrNotFound
 	}
-	kind, _ := stix.TypeByName(one.Type)
-	id = stix.ObservableID(kind.STIX, one.Value)
+	id = standardID(one)
 	return opencti.Entity{ID: id, StandardID: id, Type: one.Type, Value: one.Value}, nil
 }
 

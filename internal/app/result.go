@@ -17,7 +17,7 @@ import (
 type Result struct {
 	Value   string       `json:"value"`
 	Type    string       `json:"type"`
-	Outcome string       `json:"outcome"`         // published, skipped, dead_lettered
+	Outcome string       `json:"outcome"`         // published, skipped, dead_lettered, interrupted
 	Score   *int         `json:"score"`           // 0 to 100; null when IPQS gave none
 	Level   stages.Level `json:"level,omitempty"` // LOW, MEDIUM, HIGH, CRITICAL
 	Labels  []string     `json:"labels,omitempty"`
@@ -45,8 +45,13 @@ func newResult(o observable.Observable, outcome pipeline.Outcome) Result {
 	return r
 }
 
+// Interrupted is the outcome of an observable that had none when the run was ended.
+const Interrupted = "interrupted"
+
 // Failed reports whether the observable could not be looked up, rather than was not meant to be.
-func (r Result) Failed() bool { return r.Outcome == string(pipeline.DeadLettered) }
+func (r Result) Failed() bool {
+	return r.Outcome != string(pipeline.Published) && r.Outcome != string(pipeline.Skipped)
+}
 
 // Union returns one STIX bundle with the objects of all results, each object once. It returns an error when there is none.
 func Union(results []Result) ([]byte, error) {

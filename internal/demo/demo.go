@@ -1,11 +1,13 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -24,16 +26,22 @@ import (
 // Options says what a demo shows.
 type Options struct {
 	Out io.Writer
-	// Terminal says that Out is one: progress is then a line that is written over.
+	// Progress is where to show how far it is; Terminal says that this is one, so that a line is written over.
+	Progress io.Writer
 	Terminal bool
 	Logger   *slog.Logger
 	// Jobs is how many observables are enriched.
 	Jobs    int
 	Version string
+	// Stall is how long nothing may come to an end before the demo gives up, because a job is lost; zero is a minute.
+	Stall time.Duration
+
+	tamper func(*standin.World) // for a test of this package that loses something
 }
 
 // Run shows the demo and writes its summary. It returns an error when a job is not accounted for.
 func Run(ctx context.Context, o Options) error {
+	interrupted := ctx
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
@@ -56,19 +64,29 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("setting up tracing: %w", err)
 	}
-	c, _, err := config.Load(config.Options{Environ: append(world.Environ(), "CONNECTOR_METRICS_PORT=0")})
+	// No file: one that lies here is for another OpenCTI.
+	c, _, err := config.Load(config.Options{Path: os.DevNull, Environ: append(world.Environ(), "CONNECTOR_METRICS_PORT=0")})
 	if err != nil {
 		return fmt.Errorf("making the demo's configuration: %w", err)
 	}
 
+	if o.tamper != nil {
+		o.tamper(world)
+	}
 	tally := newTally(len(observables))
-	progress := progress{out: o.Out, terminal: o.Terminal, total: len(observables)}
+	stall := cmp.Or(o.Stall, time.Minute)
+	stalled := time.AfterFunc(stall, cancel)
+	defer stalled.Stop()
+	progress := progress{out: o.Progress, terminal: o.Terminal, total: len(observables)}
 	began := time.Now()
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		return app.Run(running, app.Options{
 			Config: c, Logger: o.Logger, Tracer: tracer, Version: o.Version,
-			Observe: func(outcome pipeline.Outcome) { progress.show(tally.add(outcome)) },
+			Observe: func(outcome pipeline.Outcome) {
+				stalled.Reset(stall)
+				progress.show(tally.add(outcome))
+			},
 			Connect: world.Connect,
 		})
 	})
@@ -81,6 +99,9 @@ func Run(ctx context.Context, o Options) error {
 	traced := spans.GetSpans() // shutting down empties the exporter
 	if err := errors.Join(err, shutdownOf(shutdown)); err != nil && !errors.Is(err, context.Canceled) {
 		return err
+	}
+	if ended := tally.ended(); ended < len(observables) && interrupted.Err() != nil {
+		return fmt.Errorf("interrupted after %d of %d jobs", ended, len(observables))
 	}
 	if err := tally.summary(o.Out, world.Platform, time.Since(began), traced); err != nil {
 		return err

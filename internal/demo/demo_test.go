@@ -24,7 +24,7 @@ func TestRunAccountsForEveryJob(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	var out strings.Builder
-	err := Run(ctx, Options{Out: &out, Jobs: 120, Version: "test", Logger: slog.New(slog.DiscardHandler)})
+	err := Run(ctx, Options{Out: &out, Progress: &out, Jobs: 120, Version: "test", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatalf("Run() = %v\n%s", err, out.String())
 	}
@@ -35,6 +35,19 @@ func TestRunAccountsForEveryJob(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the demo does not show %q:\n%s", want, out.String())
 		}
+	}
+}
+
+func TestRunGivesUpWhenAJobIsLost(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	err := Run(ctx, Options{
+		Out: io.Discard, Progress: io.Discard, Jobs: 20, Version: "test", Logger: slog.New(slog.DiscardHandler), Stall: 3 * time.Second,
+		tamper: func(world *standin.World) { world.Platform.SetImporting(false) },
+	})
+	if err == nil || !strings.Contains(err.Error(), "work") {
+		t.Errorf("Run() = %v, want an error that names a work that did not end", err)
 	}
 }
 

@@ -71,7 +71,7 @@ func script(fake *ipqstest.Fake, list []openctitest.Observable) {
 			fails := ipqstest.Response{Status: http.StatusInternalServerError}
 			fake.Script(kind, o.Value, fails, fails, fails)
 		case i%100 == 61:
-			fake.Script(kind, o.Value, ipqstest.Refusal("Your request could not be completed."))
+			fake.Script(kind, o.Value, ipqstest.Refusal("This request could not be completed."))
 		case i%50 == 13:
 			fake.Script(kind, o.Value, ipqstest.Response{Delay: 1500 * time.Millisecond})
 		}

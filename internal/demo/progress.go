@@ -30,9 +30,9 @@ func (p *progress) show(ended int) {
 		}
 		return
 	}
-	for tenth := ended * 10 / p.total; p.shown < tenth; {
-		p.shown++
-		_, _ = fmt.Fprintf(p.out, "%d/%d jobs\n", p.total*p.shown/10, p.total)
+	if tenth := ended * 10 / p.total; tenth > p.shown {
+		p.shown = tenth
+		_, _ = fmt.Fprintf(p.out, "%d/%d jobs\n", ended, p.total)
 	}
 }
 

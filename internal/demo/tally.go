@@ -70,6 +70,13 @@ func (t *tally) add(o pipeline.Outcome) int {
 	return len(t.ends)
 }
 
+// ended counts the jobs that have.
+func (t *tally) ended() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.ends)
+}
+
 // summary writes what came of it all.
 func (t *tally) summary(w io.Writer, platform *openctitest.Platform, took time.Duration, spans tracetest.SpanStubs) error {
 	t.mu.Lock()
@@ -98,12 +105,14 @@ func (t *tally) summary(w io.Writer, platform *openctitest.Platform, took time.D
 		line("  %s\t%d%s", end, ends[end], list(reasons[end]))
 	}
 	line("  works complete in OpenCTI\t%d\t%d objects imported", complete, len(platform.Imported()))
-	line("\nTYPE\tLOW\tMEDIUM\tHIGH\tCRITICAL\tUNKNOWN")
+	line("\nHow risky IPQS calls the published ones, by type:")
+	line("TYPE\tLOW\tMEDIUM\tHIGH\tCRITICAL\tUNKNOWN")
 	for _, kind := range slices.Sorted(maps.Keys(t.levels)) {
 		n := t.levels[kind]
 		line("%s\t%d\t%d\t%d\t%d\t%d", kind, n[stages.Low], n[stages.Medium], n[stages.High], n[stages.Critical], n[""])
 	}
-	line("\nHOP\tTRIPS\tP50\tP95\tMAX")
+	line("\nHow long the jobs were in each hop's hands, with all retries:")
+	line("HOP\tTRIPS\tP50\tP95\tMAX")
 	for _, hop := range []string{"resolve", "lookup", "score", "bundle", "publish"} {
 		times := t.took[hop]
 		slices.Sort(times)
@@ -135,7 +144,7 @@ func (t *tally) trace(w io.Writer, spans tracetest.SpanStubs) error {
 		}
 	}
 	request := t.ends[job].Job.Request
-	_, err := fmt.Fprintf(w, "\nTrace %s of %s %s (%d attempts to look it up)\n\n", id, request.EntityType, request.EntityID, t.tries[job])
+	_, err := fmt.Fprintf(w, "\nOne job as a trace: %s, of %s %s, which took %d attempts to look up:\n\n", id, request.EntityType, request.EntityID, t.tries[job])
 	if err != nil {
 		return err
 	}

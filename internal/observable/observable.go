@@ -31,7 +31,7 @@ type kind struct {
 var kinds = []kind{
 	{"IPv4-Addr", isIPv4, isIPv4, "an IPv4 address such as 198.51.100.7"},
 	{"IPv6-Addr", looksIPv6, isIPv6, "an IPv6 address such as 2001:db8::7, without zone or brackets"},
-	{"Url", looksURL, isURL, "a URL with scheme and host such as https://example.com/path"},
+	{"Url", looksURL, isURL, "a URL with scheme and host such as https://example.com/path (not defanged)"},
 	{"Email-Addr", looksEmail, isEmail, "one e-mail address such as user@example.com"},
 	{"Phone-Number", looksPhone, isPhone, "a phone number of 7 to 15 digits, best with its country code: +18005550100"},
 	{"Domain-Name", isDomain, isDomain, "a domain name such as example.com"},
@@ -108,7 +108,8 @@ func looksURL(v string) bool { return scheme.MatchString(v) }
 func isURL(v string) bool {
 	rest := scheme.ReplaceAllString(v, "")
 	host, _, _ := strings.Cut(rest, "/")
-	return host != "" && !strings.ContainsAny(host, " \t")
+	defanged := strings.HasPrefix(strings.ToLower(v), "hxxp") || strings.Contains(host, "[.]")
+	return host != "" && !strings.ContainsAny(host, " \t") && !defanged
 }
 
 func looksEmail(v string) bool { return strings.Contains(v, "@") }

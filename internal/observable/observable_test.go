@@ -41,6 +41,8 @@ func TestDetect(t *testing.T) {
 		{"a@b.example, c@d.example", ""},
 		{"Jo <jo@example.com>", ""},
 		{"https://", ""},
+		{"hxxps://example.com/", ""},
+		{"https://example[.]com/", ""},
 		{"+123", ""},
 		{"+1234567890123456", ""},
 		{"exa mple.com", ""},
