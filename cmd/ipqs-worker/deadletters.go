@@ -359,7 +359,9 @@ func (d *deadLetters) rows(output string) (row func(pipeline.DeadLetter) error, 
 	return row, flush, nil
 }
 
-func (d *deadLetters) tell(format string, args ...any) { _, _ = fmt.Fprintf(d.err, format+"\n", args...) }
+func (d *deadLetters) tell(format string, args ...any) {
+	_, _ = fmt.Fprintf(d.err, format+"\n", args...)
+}
 
 // counted says how many letters something was done with.
 func counted(t deadletters.Tally, done string, f deadletters.Filter) string {

@@ -1,0 +1,67 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"opencti-ipqs-worker/internal/opencti"
+	"opencti-ipqs-worker/pipeline"
+)
+
+// operatorPatience bounds how long an operator waits for OpenCTI, and then for its broker: unlike a worker, who has all the
+// time there is, somebody is looking at a terminal.
+const operatorPatience = 30 * time.Second
+
+// Operator is at the broker as somebody who looks after the queues: nothing is consumed, nothing enriched.
+type Operator struct {
+	pipeline.Postbox
+	pipeline.Transport
+}
+
+// Operate goes where the workers of the same configuration are: it asks OpenCTI where that is, by the registration that
+// they make too, and connects. OpenCTI answers nobody else, and a registration overwrites the one before; from the same
+// configuration it has the very same fields, so nothing changes for the workers. Queues of ours that are not there yet are
+// made, as a worker would. Close the Operator.
+func Operate(ctx context.Context, o Options) (*Operator, error) {
+	if withoutRabbitMQ(o.Config.Connector) {
+		return nil, errors.New("this connector has no queues: with CONNECTOR_LISTEN_PROTOCOL=API and CONNECTOR_QUEUE_PROTOCOL=api " +
+			"jobs stay within its process, and what it gives up is in its log and in OpenCTI's works alone")
+	}
+	client, err := newClient(o)
+	if err != nil {
+		return nil, err
+	}
+	to, err := registered(ctx, o, client)
+	if err != nil {
+		return nil, fmt.Errorf("asking OpenCTI where the queues are: %w", err)
+	}
+	topics := pipeline.Topics(pipeline.Definition(pipeline.World{}))
+	carrier, err := rabbitMQ(o, to, topics)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the broker: %w", err)
+	}
+	postbox, ok := carrier.(pipeline.Postbox)
+	if !ok {
+		return nil, errors.Join(errors.New("connecting to the broker: its dead letters can't be looked through"), carrier.Close())
+	}
+	if o.Config.Connector.Callback.On {
+		topics = ours(topics)
+	}
+	waiting, cancel := context.WithTimeout(ctx, operatorPatience)
+	defer cancel()
+	if err := carrier.Declare(waiting, topics...); err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("no connection within %v: %w", operatorPatience, errors.Join(carrier.Ready(), err))
+		}
+		return nil, fmt.Errorf("connecting to the broker: %w", errors.Join(err, carrier.Close()))
+	}
+	return &Operator{Postbox: postbox, Transport: carrier}, nil
+}
+
+func registered(ctx context.Context, o Options, client *opencti.Client) (opencti.Registration, error) {
+	ctx, cancel := context.WithTimeout(ctx, operatorPatience)
+	defer cancel()
+	return client.Register(ctx, connector(o.Config.Connector))
+}
