@@ -6,6 +6,9 @@
 // other. A session is a carrier and a pipeline on it, at the broker and the queues that OpenCTI named. When a later
 // registration names others, the session is drained and the next one begins there; else it never notices.
 //
+// While OpenCTI is away there is no session. A job cannot be begun or ended without it: it would fail its attempts within
+// seconds, become a dead letter, and leave a work that nobody can end. So the jobs stay in their queues, untouched.
+//
 // [EnrichAll] is the same five stages for values typed on a command line, without OpenCTI and without a broker. All of it
 // is constructors, an errgroup and a defer or two: there is no container and no global.
 package app

@@ -23,8 +23,11 @@ const (
 	registerTimeout = time.Minute
 	// longestPause is the most that passes between two tries while OpenCTI is away.
 	longestPause = 30 * time.Second
-	// silence is how many periods may pass without an answer before OpenCTI counts as away.
-	silence = 3
+	// tolerated is how many rounds in a row may fail before OpenCTI counts as away. It is less than what a hop tolerates
+	// before it gives a job up.
+	tolerated = 1
+	// lookGap is the least that passes between a round and one that somebody asks for whose request has failed.
+	lookGap = 500 * time.Millisecond
 	// stuckAfter is how long one round may take. Its requests have time limits that add up to less than half of it.
 	stuckAfter = 5 * time.Minute
 )
@@ -46,29 +49,32 @@ type presence struct {
 	connector opencti.Connector
 	every     time.Duration // from ping to ping
 	log       *slog.Logger
-	asked     chan string // reasons to register again
+	asked     chan string   // reasons to register again
+	looks     chan struct{} // to ping at once
 
 	due string // why to register, "" when there is no reason; of the loop alone
 
-	mu         sync.Mutex // the loop alone writes what is below
+	mu         sync.Mutex // the loop alone writes what is below, but for suffered
 	latest     opencti.Registration
 	has        opencti.Capabilities
-	registered bool          // as far as we know
-	known      chan struct{} // closed with the first registration
-	moved      chan struct{} // closed, and replaced, when a registration leads elsewhere
-	answered   time.Time     // of the last round in which OpenCTI answered
-	round      time.Time     // when the last round began
+	known      bool          // there has been a registration
+	registered bool          // OpenCTI has not forgotten it since, as far as we know
+	failures   int           // rounds in a row that failed
 	err        error         // of the last round
+	suffered   bool          // a request of a job has failed, too, since the last good round
+	round      time.Time     // when the last one began
+	over       chan struct{} // closed, and replaced, when latest is no longer of use
+	back       chan struct{} // closed, and replaced, when it is again
 }
 
 func newPresence(platform platform, connector opencti.Connector, every time.Duration, log *slog.Logger) *presence {
 	return &presence{
 		platform: platform, connector: connector, every: cmp.Or(max(every, 0), pingEvery), log: log,
-		asked: make(chan string, 1),
+		asked: make(chan string, 1), looks: make(chan struct{}, 1),
 		due:   "start",
-		known: make(chan struct{}), moved: make(chan struct{}),
 		round: time.Now(),
 		err:   errors.New("not asked yet"),
+		over:  make(chan struct{}), back: make(chan struct{}),
 	}
 }
 
@@ -85,7 +91,7 @@ func (p *presence) run(ctx context.Context) error {
 		case err == nil:
 			pauses.Reset()
 		case ctx.Err() != nil: // told to stop
-		case !p.everRegistered() && lasting(err):
+		case !p.known && lasting(err):
 			return err
 		default:
 			wait = pauses.NextBackOff()
@@ -97,6 +103,7 @@ func (p *presence) run(ctx context.Context) error {
 		case <-timer.C:
 		case why := <-p.asked:
 			p.due = cmp.Or(p.due, why)
+		case <-p.looks:
 		case <-ctx.Done():
 		}
 		timer.Stop()
@@ -106,11 +113,13 @@ func (p *presence) run(ctx context.Context) error {
 
 // goRound pings, if there is a registration to keep alive, and registers, if there is a reason to.
 func (p *presence) goRound(ctx context.Context) (err error) {
-	p.set(func() { p.round = time.Now() })
+	p.update(func() { p.round = time.Now() })
 	defer func() {
-		p.set(func() {
+		p.update(func() {
 			if p.err = err; err == nil {
-				p.answered = time.Now()
+				p.failures, p.suffered = 0, false
+			} else {
+				p.failures++
 			}
 		})
 	}()
@@ -118,9 +127,9 @@ func (p *presence) goRound(ctx context.Context) (err error) {
 		err := p.ping(ctx)
 		switch {
 		case errors.Is(err, opencti.ErrNotFound):
-			p.set(func() { p.registered = false })
-			p.due = "OpenCTI has forgotten the connector"
 			p.log.WarnContext(ctx, "OpenCTI has forgotten the connector, registering again", slog.Any("error", err))
+			p.update(func() { p.registered = false })
+			p.due = "OpenCTI has forgotten the connector"
 		case err != nil:
 			// Who comes back may be another release, with another broker.
 			p.due = cmp.Or(p.due, "a ping failed")
@@ -143,7 +152,7 @@ func (p *presence) ping(ctx context.Context) error {
 	}
 	if next != state {
 		p.log.InfoContext(ctx, "OpenCTI has reset the connector's state, taking it over")
-		p.set(func() { p.latest.State = next })
+		p.update(func() { p.latest.State = next })
 	}
 	return nil
 }
@@ -166,24 +175,14 @@ func (p *presence) register(ctx context.Context) error {
 	if registration.State == "null" { // JSON's, which an earlier ping left there
 		registration.State = ""
 	}
-	first, changed := !p.everRegistered(), changes(p.latest, registration)
 	p.log.InfoContext(ctx, "registered", slog.String("platform", version.String()),
 		slog.String("connector", p.connector.ID), slog.String("why", p.due))
-	p.due = ""
-	p.set(func() {
-		p.latest, p.has, p.registered = registration, has, true
-		switch {
-		case first:
-			close(p.known)
-		case len(changed) > 0:
-			close(p.moved)
-			p.moved = make(chan struct{})
-		}
-	})
-	if !first && len(changed) > 0 {
+	if changed := changes(p.latest, registration); p.known && len(changed) > 0 {
 		// Their names only: some of the values are secrets.
 		p.log.WarnContext(ctx, "OpenCTI names another broker or other queues", slog.Any("changed", changed))
 	}
+	p.due = ""
+	p.update(func() { p.latest, p.has, p.known, p.registered = registration, has, true, true })
 	return nil
 }
 
@@ -220,17 +219,63 @@ func (p *presence) renew(why string) {
 	}
 }
 
-// registration waits for the first registration and returns the latest one, with a channel that is closed when a later
-// one leads to another broker or other queues. ok is false when ctx ended first.
-func (p *presence) registration(ctx context.Context) (to opencti.Registration, moved <-chan struct{}, ok bool) {
-	select {
-	case <-p.known:
-	case <-ctx.Done():
-		return to, nil, false
+// look is told that a request of a job has failed, and asks for a ping at once: if OpenCTI is away, that should be known
+// before jobs are given up. It does not wait for it.
+func (p *presence) look() {
+	early := false
+	p.update(func() {
+		p.suffered = true
+		early = time.Since(p.round) < min(lookGap, p.every/8)
+	})
+	if early {
+		return // the next request to fail asks again
 	}
+	select {
+	case p.looks <- struct{}{}:
+	default:
+	}
+}
+
+// registration waits until OpenCTI has registered us and is not away, and returns the latest registration. The channel is
+// closed when OpenCTI is away, or a later registration leads to another broker or other queues: time to be there no more.
+// ok is false when ctx ended first.
+func (p *presence) registration(ctx context.Context) (to opencti.Registration, over <-chan struct{}, ok bool) {
+	for {
+		p.mu.Lock()
+		usable, to, over, back := p.usable(), p.latest, p.over, p.back
+		p.mu.Unlock()
+		if usable {
+			return to, over, true
+		}
+		select {
+		case <-back:
+		case <-ctx.Done():
+			return to, nil, false
+		}
+	}
+}
+
+// answers says whether OpenCTI knows us and takes our pings. The lock is held.
+func (p *presence) answers() bool { return p.known && p.failures <= tolerated }
+
+// usable says whether there is any use in taking jobs: it is not enough that pings fail, which may have reasons of its own,
+// nor that a job's request did. The lock is held.
+func (p *presence) usable() bool { return p.known && (p.failures <= tolerated || !p.suffered) }
+
+// update changes the state, and tells those who wait for what follows from it.
+func (p *presence) update(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.latest, p.moved, true
+	before, at := p.usable(), p.latest
+	change()
+	if before && (!p.usable() || len(changes(at, p.latest)) > 0) {
+		close(p.over)
+		p.over = make(chan struct{})
+	}
+	if !before && p.usable() {
+		close(p.back)
+		p.back = make(chan struct{})
+	}
 }
 
 // identity is what messages to OpenCTI are made by: what its release can read, and who imports them by default.
@@ -244,16 +289,10 @@ func (p *presence) identity() (has opencti.Capabilities, userID string) {
 func (p *presence) ready() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	quiet := time.Since(p.answered)
-	switch {
-	case !p.registered:
-		return fmt.Errorf("not registered: %w", p.err)
-	case quiet > silence*p.every && p.err != nil:
-		return fmt.Errorf("no answer for %v: %w", quiet.Round(time.Second), p.err)
-	case quiet > silence*p.every:
-		return fmt.Errorf("no answer for %v", quiet.Round(time.Second))
+	if p.answers() {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%s: %w", p.standing(), p.err)
 }
 
 // live returns an error when the loop is stuck, which only a restart would mend.
@@ -266,27 +305,15 @@ func (p *presence) live() error {
 	return nil
 }
 
-func (p *presence) set(change func()) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	change()
-}
-
-func (p *presence) everRegistered() bool {
-	select {
-	case <-p.known:
-		return true
-	default:
-		return false
-	}
-}
-
+// standing says in words how we stand with OpenCTI. The lock is held, or it is the loop that asks.
 func (p *presence) standing() string {
 	switch {
-	case !p.everRegistered():
+	case !p.known:
 		return "not registered yet"
 	case !p.registered:
 		return "not registered any more"
+	case !p.answers():
+		return "away"
 	default:
 		return "registered"
 	}

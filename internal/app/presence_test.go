@@ -22,133 +22,6 @@ import (
 	"opencti-ipqs-worker/internal/opencti"
 )
 
-// plantedPass is a password that must not be seen anywhere.
-const plantedPass = "planted-pass-71c0d5"
-
-// fakePlatform is an OpenCTI that answers as its functions say; nil ones answer well.
-type fakePlatform struct {
-	register func() (opencti.Registration, error)
-	ping     func(ctx context.Context, state string) (string, error)
-
-	mu            sync.Mutex
-	began         time.Time
-	pings         []time.Duration // when, since the fake was made
-	registrations []time.Duration
-	states        []string // that pings told
-}
-
-var _ platform = (*fakePlatform)(nil)
-
-func newFakePlatform() *fakePlatform { return &fakePlatform{began: time.Now()} }
-
-func (f *fakePlatform) About(context.Context) (opencti.Version, error) {
-	return opencti.ParseVersion("6.8.10")
-}
-
-func (f *fakePlatform) Capabilities(context.Context) (opencti.Capabilities, error) {
-	return opencti.Capabilities{Drafts: true}, nil
-}
-
-func (f *fakePlatform) Register(context.Context, opencti.Connector) (opencti.Registration, error) {
-	f.mu.Lock()
-	f.registrations = append(f.registrations, time.Since(f.began))
-	f.mu.Unlock()
-	if f.register == nil {
-		return home(), nil
-	}
-	return f.register()
-}
-
-func (f *fakePlatform) Ping(ctx context.Context, _, state string) (string, error) {
-	f.mu.Lock()
-	f.pings = append(f.pings, time.Since(f.began))
-	f.states = append(f.states, state)
-	f.mu.Unlock()
-	if f.ping == nil {
-		return state, nil
-	}
-	return f.ping(ctx, state)
-}
-
-func (f *fakePlatform) pinged() []time.Duration {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.pings)
-}
-
-func (f *fakePlatform) registered() []time.Duration {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.registrations)
-}
-
-func (f *fakePlatform) told() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.states)
-}
-
-// home is where the connector is first.
-func home() opencti.Registration {
-	return opencti.Registration{
-		ConnectorUserID: "user-1",
-		Connection:      opencti.Connection{Host: "rabbit", Port: 5672, VHost: "/", User: "opencti", Pass: plantedPass},
-		Listen:          "listen_1", ListenExchange: "connectors", ListenRouting: "listen_routing_1",
-		Push: "push_1", PushExchange: "workers", PushRouting: "push_routing_1",
-	}
-}
-
-func unavailable() error { return &opencti.Error{Operation: "Ping", Status: http.StatusBadGateway} }
-
-func refused(code string) error {
-	return &opencti.Error{Operation: "Register", Code: code, Status: http.StatusOK, Message: "no"}
-}
-
-// safeBuffer is a log that is written and read at once.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
-// attend runs a presence in a bubble until the test ends, and checks that it ends well and kept its secrets.
-func attend(t *testing.T, f *fakePlatform) (*presence, *safeBuffer) {
-	t.Helper()
-	log := &safeBuffer{}
-	p := newPresence(f, opencti.Connector{ID: "1"}, 0, slog.New(slog.NewTextHandler(log, nil)))
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- p.run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("run() = %v, want nil once it is told to stop", err)
-		}
-		if strings.Contains(log.String(), plantedPass) {
-			t.Error("the log holds the broker's password")
-		}
-	})
-	synctest.Wait()
-	return p, log
-}
-
-// after lets time pass.
-func after(d time.Duration) {
-	<-time.After(d)
-	synctest.Wait()
-}
-
 func TestRegistersOnceOpenCTIAnswers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -326,43 +199,62 @@ func TestRegistersAgainWhenForgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakePlatform()
-		var forgotten, refusing atomic.Bool
+		var forgotten atomic.Bool
 		f.ping = func(_ context.Context, state string) (string, error) {
 			if forgotten.Load() {
-				return "", &opencti.Error{Operation: "Ping", Code: "NULL", Status: http.StatusOK, Message: "No connector found"}
+				return "", forgottenError()
 			}
 			return state, nil
 		}
 		f.register = func() (opencti.Registration, error) {
-			if forgotten.Load() && refusing.Load() {
-				return opencti.Registration{}, unavailable()
-			}
 			forgotten.Store(false)
 			return home(), nil
 		}
-		p, _ := attend(t, f)
-		_, moved, ok := p.registration(t.Context())
+		p, log := attend(t, f)
+		_, over, ok := p.registration(t.Context())
 		if !ok {
 			t.Fatal("there is no registration")
 		}
-		refusing.Store(true)
 		forgotten.Store(true)
 		after(41 * time.Second)
-		if err := p.ready(); err == nil || !strings.Contains(err.Error(), "not registered") {
-			t.Errorf("ready() = %v while OpenCTI has forgotten the connector, want that", err)
+		if diff := cmp.Diff([]time.Duration{0, 40 * time.Second}, f.registered()); diff != "" {
+			t.Errorf("registrations (-want +got):\n%s", diff)
 		}
-		pings := len(f.pinged())
+		if err := p.ready(); err != nil || closed(over) {
+			t.Errorf("ready() = %v, session over: %t, want nothing of it noticed", err, closed(over))
+		}
+		if !strings.Contains(log.String(), "forgotten") {
+			t.Errorf("the log is %q, want it to say what happened", log)
+		}
+	})
+}
+
+func TestForgottenAndNotTakenAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakePlatform()
+		f.ping = func(context.Context, string) (string, error) { return "", forgottenError() }
+		var refusing atomic.Bool
+		f.register = func() (opencti.Registration, error) {
+			if refusing.Load() {
+				return opencti.Registration{}, refused("FORBIDDEN_ACCESS")
+			}
+			return home(), nil
+		}
+		p, _ := attend(t, f)
+		refusing.Store(true)
+		after(42 * time.Second)
+		if err := p.ready(); !errors.Is(err, opencti.ErrForbidden) || !strings.Contains(err.Error(), "not registered any more") {
+			t.Errorf("ready() = %v, want that it is not registered any more, and why", err)
+		}
 		after(5 * time.Minute)
-		if len(f.pinged()) != pings {
-			t.Errorf("%d pings for a connector that OpenCTI does not know", len(f.pinged())-pings)
+		if n := len(f.pinged()); n != 1 {
+			t.Errorf("%d pings for a connector that OpenCTI does not know, want the one that it said so to", n)
 		}
 		refusing.Store(false)
 		after(45 * time.Second)
 		if err := p.ready(); err != nil {
-			t.Errorf("ready() = %v after the second registration, want nil", err)
-		}
-		if closed(moved) {
-			t.Error("moved is closed, but the registration leads where it led")
+			t.Errorf("ready() = %v once it is registered again, want nil", err)
 		}
 	})
 }
@@ -380,15 +272,20 @@ func TestOutageIsNoEnd(t *testing.T) {
 			return state, nil
 		}
 		p, log := attend(t, f)
+		_, over, _ := p.registration(t.Context())
 		after(10 * time.Second)
 		away.Store(true)
 		after(50 * time.Second)
-		if err := p.ready(); err != nil {
-			t.Errorf("ready() = %v after one ping that got no answer, want nil", err)
+		if err := p.ready(); err != nil || closed(over) {
+			t.Errorf("ready() = %v, session over %t after one ping that got no answer, want nothing of it noticed", err, closed(over))
 		}
-		after(2 * time.Minute)
-		if err := p.ready(); !errors.Is(err, opencti.ErrUnavailable) {
-			t.Errorf("ready() = %v after two minutes without an answer, want that", err)
+		after(time.Minute)
+		if err := p.ready(); !errors.Is(err, opencti.ErrUnavailable) || closed(over) {
+			t.Errorf("ready() = %v, session over %t after two minutes without an answer, want it known and no job disturbed", err, closed(over))
+		}
+		p.look()
+		if !closed(over) {
+			t.Error("the session is not over when jobs suffer, too")
 		}
 		after(time.Hour)
 		if err := p.live(); err != nil {
@@ -493,6 +390,51 @@ func TestRenewIsOneRegistration(t *testing.T) {
 	})
 }
 
+// A request of a job has failed: whether OpenCTI is away is known long before the next ping is due.
+func TestLookPingsAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakePlatform()
+		var away atomic.Bool
+		f.ping = func(_ context.Context, state string) (string, error) {
+			if away.Load() {
+				return "", unavailable()
+			}
+			return state, nil
+		}
+		p, _ := attend(t, f)
+		_, over, _ := p.registration(t.Context())
+		after(10 * time.Second)
+		p.look()
+		after(5 * time.Second)
+		if diff := cmp.Diff([]time.Duration{10 * time.Second}, f.pinged()); diff != "" || closed(over) {
+			t.Errorf("pings when OpenCTI is there (-want +got), session over %t:\n%s", closed(over), diff)
+		}
+		away.Store(true)
+		p.look()
+		after(time.Second) // less than any hop tolerates
+		if err := p.ready(); err == nil || !closed(over) {
+			t.Errorf("ready() = %v, session over %t one second after it went away, want it known", err, closed(over))
+		}
+	})
+}
+
+// Every job may fail at once, or one request fail again and again that has nothing to do with OpenCTI being there.
+func TestLooksAreFew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakePlatform()
+		p, _ := attend(t, f)
+		for range 10_000 {
+			after(time.Millisecond)
+			p.look()
+		}
+		if n := len(f.pinged()); n < 10 || n > 21 {
+			t.Errorf("%d pings in 10 seconds of failing requests, want one each half second", n)
+		}
+	})
+}
+
 func TestLiveTellsAStuckLoop(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -561,13 +503,4 @@ func TestPingDoesNotWaitBehindJobs(t *testing.T) {
 	close(release)
 	cancel()
 	asking.Wait()
-}
-
-func closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,18 +24,19 @@ type unmendableError struct{ error }
 func (e unmendableError) Unwrap() error { return e.error }
 
 // follow runs one session after the other, each on the broker that OpenCTI names at the time, until ctx ends. A session
-// whose broker is no longer the one is ended in order before the next begins: its jobs in hand finish, or go back to
-// their queues. A session that ends by itself is begun again after a pause; only if there has never been one that worked,
-// what is unmendable ends it all.
+// is over when OpenCTI names another broker, and when OpenCTI is away: without it no job can be begun or ended, and those
+// that tried would be given up. It is ended in order before the next begins: its jobs in hand finish, or go back to
+// their queues untouched. A session that ends by itself is begun again after a pause; only if there has never been one
+// that worked, what is unmendable ends it all.
 func follow(ctx context.Context, p *presence, session func(ctx context.Context, to opencti.Registration) (worked bool, err error)) error {
 	pauses := pausesUpTo(longestPause)
 	ever := false
 	for ctx.Err() == nil {
-		to, moved, ok := p.registration(ctx)
+		to, over, ok := p.registration(ctx)
 		if !ok {
 			break // told to stop before there was anything to stop
 		}
-		worked, left, err := until(ctx, moved, func(ctx context.Context) (bool, error) { return session(ctx, to) })
+		worked, left, err := until(ctx, over, func(ctx context.Context) (bool, error) { return session(ctx, to) })
 		ever = ever || worked
 		if ctx.Err() != nil {
 			break
@@ -46,7 +48,7 @@ func follow(ctx context.Context, p *presence, session func(ctx context.Context, 
 			pauses.Reset()
 		}
 		if left {
-			p.log.InfoContext(ctx, "the jobs in hand are done or given back, going where OpenCTI points now")
+			p.log.InfoContext(ctx, "the jobs in hand are done or given back, going where OpenCTI points when it answers")
 			continue
 		}
 		wait := pauses.NextBackOff()
@@ -56,7 +58,7 @@ func follow(ctx context.Context, p *presence, session func(ctx context.Context, 
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
-		case <-moved: // no reason to wait any longer
+		case <-over: // no reason to wait any longer
 		case <-ctx.Done():
 		}
 		timer.Stop()
@@ -64,8 +66,8 @@ func follow(ctx context.Context, p *presence, session func(ctx context.Context, 
 	return nil //nolint:nilerr // told to stop: that the last session ended is what was wanted
 }
 
-// until runs a session, and ends it when moved is closed: left says so.
-func until(ctx context.Context, moved <-chan struct{}, session func(context.Context) (bool, error)) (worked, left bool, err error) {
+// until runs a session, and ends it when over is closed: left says so.
+func until(ctx context.Context, over <-chan struct{}, session func(context.Context) (bool, error)) (worked, left bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	done := make(chan struct{})
@@ -75,7 +77,7 @@ func until(ctx context.Context, moved <-chan struct{}, session func(context.Cont
 	}()
 	select {
 	case <-done:
-	case <-moved:
+	case <-over:
 		left = true
 		cancel()
 		<-done
@@ -98,7 +100,7 @@ func (w *worker) session(ctx context.Context, to opencti.Registration) (worked b
 	}()
 	world.Intake = carrier
 	p, err := pipeline.New(pipeline.Options{
-		Hops:      pipeline.Definition(world),
+		Hops:      noticing(pipeline.Definition(world), w.presence.look),
 		Transport: carrier,
 		Ends:      stages.Ending{Works: w.works, Playbooks: w.client},
 		Logger:    w.log,
@@ -143,6 +145,21 @@ func (w *worker) session(ctx context.Context, to opencti.Registration) (worked b
 	return worked, err
 }
 
+// noticing calls failed whenever a stage could not ask OpenCTI.
+func noticing(hops []pipeline.Hop, failed func()) []pipeline.Hop {
+	for i := range hops {
+		run := hops[i].Stage.Run
+		hops[i].Stage.Run = func(ctx context.Context, job stages.Job) (stages.Job, error) {
+			job, err := run(ctx, job)
+			if errors.Is(err, opencti.ErrUnavailable) || errors.Is(err, opencti.ErrAuth) {
+				failed()
+			}
+			return job, err
+		}
+	}
+	return hops
+}
+
 // watch asks for a new registration whenever the broker has not been ready for as long as patience, until ctx ends:
 // OpenCTI may know of another one by now.
 func watch(ctx context.Context, ready func() error, patience time.Duration, renew func(why string)) {
@@ -175,22 +192,17 @@ type broker struct {
 }
 
 var (
-	errStarting = errors.New("not consuming yet")
-	errDraining = errors.New("taking no jobs, those in hand are finished first")
+	errNoSession = errors.New("not connected: waiting for OpenCTI to say where it is")
+	errStarting  = errors.New("not consuming yet")
+	errDraining  = errors.New("taking no jobs, those in hand are finished first")
 )
 
-func newBroker() *broker { return &broker{err: errors.New("OpenCTI has not said yet where it is")} }
+func newBroker() *broker { return &broker{err: errNoSession} }
 
 func (b *broker) begin(carrier Carrier) { b.set(carrier, errStarting) }
 func (b *broker) run(carrier Carrier)   { b.set(carrier, nil) }
 func (b *broker) drain()                { b.set(nil, errDraining) }
-
-// end tells of the end of a session, if that had a reason of its own.
-func (b *broker) end(err error) {
-	if err != nil {
-		b.set(nil, err)
-	}
-}
+func (b *broker) end(err error)         { b.set(nil, cmp.Or(err, errNoSession)) }
 
 func (b *broker) set(carrier Carrier, err error) {
 	b.mu.Lock()

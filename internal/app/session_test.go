@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"opencti-ipqs-worker/internal/opencti"
+	"opencti-ipqs-worker/ipqs"
+	"opencti-ipqs-worker/pipeline"
+	"opencti-ipqs-worker/stages"
 )
 
 // stay is a session with a drain of ten seconds, and what was seen of such sessions.
@@ -120,6 +124,77 @@ func TestSessionDrainsBeforeTheNextOneBegins(t *testing.T) {
 			t.Errorf("follow() = %v, want nil", err)
 		}
 	})
+}
+
+// Jobs that OpenCTI can't be asked about wait in their queues.
+func TestNoSessionWhileOpenCTIIsAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakePlatform()
+		var away atomic.Bool
+		f.ping = func(_ context.Context, state string) (string, error) {
+			if away.Load() {
+				return "", unavailable()
+			}
+			return state, nil
+		}
+		p, _ := attend(t, f)
+		var s stay
+		stop := pursue(t, p, s.session)
+		after(30 * time.Second)
+		away.Store(true)
+		after(10*time.Second + 100*time.Millisecond) // one ping fails
+		away.Store(false)
+		after(time.Minute)
+		if diff := cmp.Diff([]string{"at rabbit"}, s.seen()); diff != "" {
+			t.Errorf("sessions after one lost ping (-want +got):\n%s", diff)
+		}
+		away.Store(true)
+		after(time.Hour)
+		if diff := cmp.Diff([]string{"at rabbit"}, s.seen()); diff != "" {
+			t.Errorf("sessions during an outage that no job has noticed (-want +got):\n%s", diff)
+		}
+		p.look()
+		after(time.Hour)
+		if diff := cmp.Diff([]string{"at rabbit", "draining rabbit", "left rabbit"}, s.seen()); diff != "" {
+			t.Errorf("sessions during the outage (-want +got):\n%s", diff)
+		}
+		away.Store(false)
+		after(time.Minute)
+		if diff := cmp.Diff([]string{"at rabbit", "draining rabbit", "left rabbit", "at rabbit"}, s.seen()); diff != "" {
+			t.Errorf("sessions after the outage (-want +got):\n%s", diff)
+		}
+		if err := stop(); err != nil {
+			t.Errorf("follow() = %v, want nil", err)
+		}
+	})
+}
+
+func TestNoticing(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		err  error
+		want int
+	}{
+		{"done", nil, 0},
+		{"OpenCTI away", fmt.Errorf("reading the entity: %w", unavailable()), 1},
+		{"token refused", fmt.Errorf("reading the entity: %w", refused("AUTH_REQUIRED")), 1},
+		{"no such entity", opencti.ErrNotFound, 0},
+		{"IPQS away", &ipqs.APIError{Class: ipqs.ClassUnavailable}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			failed := 0
+			hops := noticing([]pipeline.Hop{{Stage: stages.Stage{
+				Run: func(_ context.Context, job stages.Job) (stages.Job, error) { job.ID += " done"; return job, tt.err },
+			}}}, func() { failed++ })
+			job, err := hops[0].Stage.Run(t.Context(), stages.Job{ID: "1"})
+			if job.ID != "1 done" || !errors.Is(err, tt.err) || failed != tt.want {
+				t.Errorf("Run() = %q, %v and %d noticed, want what the stage says and %d", job.ID, err, failed, tt.want)
+			}
+		})
+	}
 }
 
 func TestPingsGoOnDuringADrain(t *testing.T) {
@@ -293,13 +368,13 @@ func TestBrokerReady(t *testing.T) {
 		then func(*broker)
 		want string // "" for ready
 	}{
-		{"before the first registration", func(*broker) {}, "has not said yet"},
+		{"before the first registration", func(*broker) {}, "waiting for OpenCTI"},
 		{"connecting", func(b *broker) { b.begin(down) }, "connection refused"},
 		{"connected", func(b *broker) { b.begin(up) }, "not consuming yet"},
 		{"running", func(b *broker) { b.begin(up); b.run(up) }, ""},
 		{"connection lost", func(b *broker) { b.begin(up); b.run(down) }, "connection refused"},
 		{"draining", func(b *broker) { b.begin(up); b.run(up); b.drain() }, "in hand"},
-		{"drained", func(b *broker) { b.begin(up); b.run(up); b.drain(); b.end(nil) }, "in hand"},
+		{"drained", func(b *broker) { b.begin(up); b.run(up); b.drain(); b.end(nil) }, "waiting for OpenCTI"},
 		{"failed", func(b *broker) { b.begin(up); b.drain(); b.end(errors.New("queue differs")) }, "queue differs"},
 		{"running again", func(b *broker) { b.drain(); b.end(nil); b.begin(up); b.run(up) }, ""},
 	} {
