@@ -288,14 +288,18 @@ func (c *collector) traces() int {
 	return len(c.spans)
 }
 
-// checkSecrets looks for the planted secrets wherever the worker writes.
-func checkSecrets(t *testing.T, w *world) {
+// checkSecrets looks for the planted secrets, and for more if there are, wherever the worker writes.
+func checkSecrets(t *testing.T, w *world, more ...string) {
 	t.Helper()
-	for name, text := range map[string]string{"log": w.logs.String(), "spans": w.collector.texts()} {
+	texts := map[string]string{"log": w.logs.String(), "spans": w.collector.texts()}
+	if w.probe != nil {
+		texts["answer of /readyz"] = w.probe.said.String()
+	}
+	for name, text := range texts {
 		if len(text) == 0 {
 			t.Errorf("the %s is empty: nothing was checked", name)
 		}
-		for _, secret := range []string{token, key} {
+		for _, secret := range append([]string{token, key}, more...) {
 			if strings.Contains(text, secret) {
 				t.Errorf("the %s holds a secret", name)
 			}

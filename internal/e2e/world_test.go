@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -24,6 +25,7 @@ import (
 
 	"opencti-ipqs-worker/internal/opencti/openctitest"
 	"opencti-ipqs-worker/ipqs/ipqstest"
+	"opencti-ipqs-worker/pipeline"
 	"opencti-ipqs-worker/pipeline/pipelinetest"
 )
 
@@ -39,6 +41,9 @@ var binary string
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	if every := os.Getenv(pingEvery); every != "" {
+		return hurried(every)
+	}
 	dir, err := os.MkdirTemp("", "ipqs-worker-e2e")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -65,7 +70,7 @@ func build(path string, flags ...string) error {
 // world is everything around a worker.
 type world struct {
 	t         *testing.T
-	ctx       context.Context
+	ctx       context.Context //nolint:containedctx // the world's own, which is its test's
 	cancel    context.CancelFunc
 	connector string
 	platform  *openctitest.Platform
@@ -74,6 +79,7 @@ type world struct {
 	address   string // of the platform
 	logs      *safeBuffer
 	program   string // the binary to start
+	probe     *probe // nil where nobody asks how the worker is
 }
 
 func newWorld(t *testing.T, faults ipqstest.Options) *world {
@@ -84,13 +90,23 @@ func newWorld(t *testing.T, faults ipqstest.Options) *world {
 // newWorldOf is newWorld with an OpenCTI of a certain release.
 func newWorldOf(t *testing.T, version string, faults ipqstest.Options) *world {
 	t.Helper()
-	url := pipelinetest.AMQPURL(t)
+	url, connector := pipelinetest.AMQPURL(t), uuid.NewString()
+	broker := openctitest.AMQPBroker(url)
+	broker.Prefix = "e2e-" + connector[:8] + "_"
+	t.Cleanup(func() {
+		_ = broker.Close()
+		forget(t, url, connector, broker.Coordinates(connector))
+	})
+	return newWorldOn(t, broker, connector, version, faults)
+}
+
+// newWorldOn is newWorldOf on a broker that somebody else closes and cleans.
+func newWorldOn(t *testing.T, broker openctitest.Broker, connector, version string, faults ipqstest.Options) *world {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
-	w := &world{t: t, ctx: ctx, cancel: cancel, connector: uuid.NewString(), logs: &safeBuffer{}, program: binary}
+	w := &world{t: t, ctx: ctx, cancel: cancel, connector: connector, logs: &safeBuffer{}, program: binary}
 
-	broker := openctitest.AMQPBroker(url)
-	broker.Prefix = "e2e-" + w.connector[:8] + "_"
 	platform, err := openctitest.New(openctitest.Options{Version: version, Token: token, Broker: broker})
 	if err != nil {
 		t.Fatal(err)
@@ -105,9 +121,7 @@ func newWorldOf(t *testing.T, version string, faults ipqstest.Options) *world {
 	t.Cleanup(func() {
 		server.Close()
 		_ = platform.Close()
-		_ = broker.Close()
 		w.ipqs.Close()
-		w.forget(url, broker.Coordinates(w.connector))
 		if t.Failed() {
 			t.Logf("the worker's log:\n%s", w.logs.tail(8000))
 		}
@@ -116,30 +130,31 @@ func newWorldOf(t *testing.T, version string, faults ipqstest.Options) *world {
 }
 
 // forget deletes the queues and exchanges of this test.
-func (w *world) forget(url string, c openctitest.Coordinates) {
+func forget(t *testing.T, url, connector string, c openctitest.Coordinates) {
+	t.Helper()
 	connection, err := amqp.Dial(url)
 	if err != nil {
-		w.t.Errorf("deleting the queues: %v", err)
+		t.Errorf("deleting the queues: %v", err)
 		return
 	}
 	defer func() { _ = connection.Close() }()
 	channel, err := connection.Channel()
 	if err != nil {
-		w.t.Errorf("deleting the queues: %v", err)
+		t.Errorf("deleting the queues: %v", err)
 		return
 	}
 	queues := []string{c.Listen, c.Push}
-	for _, hop := range []string{"resolve", "lookup", "score", "bundle", "publish"} {
-		queues = append(queues, "ipqs-worker."+w.connector+"."+hop, "ipqs-worker."+w.connector+"."+hop+".poison")
+	for _, topic := range pipeline.Topics(pipeline.Definition(pipeline.World{})) {
+		queues = append(queues, "ipqs-worker."+connector+"."+topic.Name)
 	}
 	for _, queue := range queues {
 		if _, err := channel.QueueDelete(queue, false, false, false); err != nil {
-			w.t.Errorf("deleting %s: %v", queue, err)
+			t.Errorf("deleting %s: %v", queue, err)
 		}
 	}
 	for _, exchange := range []string{c.ListenExchange, c.PushExchange} {
 		if err := channel.ExchangeDelete(exchange, false, false); err != nil {
-			w.t.Errorf("deleting %s: %v", exchange, err)
+			t.Errorf("deleting %s: %v", exchange, err)
 		}
 	}
 }
@@ -148,11 +163,21 @@ func (w *world) forget(url string, c openctitest.Coordinates) {
 type worker struct {
 	w    *world
 	cmd  *exec.Cmd
-	exit chan error
+	exit chan struct{} // closed when it has ended
 }
 
 // start runs `ipqs-worker run` and waits until it has registered.
 func (w *world) start(more ...string) *worker {
+	w.t.Helper()
+	p := w.launch(more...)
+	if err := w.platform.Wait(w.ctx, func() bool { return w.platform.Registration(w.connector) != nil }); err != nil {
+		w.t.Fatalf("waiting for the worker to register: %v", err)
+	}
+	return p
+}
+
+// launch runs `ipqs-worker run`.
+func (w *world) launch(more ...string) *worker {
 	w.t.Helper()
 	cmd := exec.Command(w.program, "run")
 	cmd.Env = append([]string{
@@ -162,18 +187,19 @@ func (w *world) start(more ...string) *worker {
 		"IPQS_PRIVATE_KEY=" + key, "IPQS_BASE_URL=" + w.ipqs.BaseURL,
 		"OTEL_EXPORTER_OTLP_ENDPOINT=" + w.collector.address, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
 		"OTEL_BSP_SCHEDULE_DELAY=20",
+		"CONNECTOR_METRICS_PORT=0", // workers of other tests run beside it
 	}, more...)
 	cmd.Dir = w.t.TempDir()
 	cmd.Stdout, cmd.Stderr = w.logs, w.logs
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
-	p := &worker{w: w, cmd: cmd, exit: make(chan error, 1)}
-	go func() { p.exit <- cmd.Wait() }()
+	p := &worker{w: w, cmd: cmd, exit: make(chan struct{})}
+	go func() {
+		defer close(p.exit)
+		_ = cmd.Wait() // how it ended is in its state
+	}()
 	w.t.Cleanup(func() { _ = cmd.Process.Kill() })
-	if err := w.platform.Wait(w.ctx, func() bool { return w.platform.Registration(w.connector) != nil }); err != nil {
-		w.t.Fatalf("waiting for the worker to register: %v", err)
-	}
 	return p
 }
 
@@ -290,7 +316,7 @@ func (c *collector) receive(w http.ResponseWriter, r *http.Request) {
 	for _, resource := range request.GetResourceSpans() {
 		for _, scope := range resource.GetScopeSpans() {
 			for _, span := range scope.GetSpans() {
-				id := fmt.Sprintf("%x", span.GetTraceId())
+				id := hex.EncodeToString(span.GetTraceId())
 				c.spans[id] = append(c.spans[id], span)
 			}
 		}
