@@ -11,6 +11,11 @@ import (
 // connection, or a crash of whoever had it before. A message never handed out before has no such key.
 const MetadataRedelivered = "redelivered"
 
+// MetadataDeliveries is set by a Transport to how often a message was handed out before without being acked, in decimal. A
+// nack and a return on shutdown count like a crash. It is absent on a first delivery, and where the transport cannot tell
+// (RabbitMQ's classic queues).
+const MetadataDeliveries = "deliveries"
+
 // Topic is one stream of messages: what a hop reads, or where it puts what it gave up.
 type Topic struct {
 	// Name is the topic's name in Watermill's terms; a transport derives its queue's name from it.
@@ -24,6 +29,9 @@ type Topic struct {
 	// anybody of ours holding it meanwhile. Its Prefetch is zero. Both are zero for any other topic.
 	Delay time.Duration
 	Back  string
+	// Poison names the topic where a broker puts a message that it refuses to hand out once more, having done so too often.
+	// Without one it goes on for ever.
+	Poison string
 }
 
 // Transport carries messages between hops: Watermill's interfaces, and three promises that the pipeline builds on.

@@ -8,7 +8,8 @@
 //     grows from 10 ms to one second, and bears [pipeline.MetadataRedelivered].
 //   - Publish waits while the topic's buffer is full, so that a fast hop waits for a slow one.
 //   - What reaches a topic without subscribers (Prefetch 0, a poison queue) is kept and can be read by
-//     [Transport.DeadLetters].
+//     [Transport.DeadLetters] and [Transport.Browse].
+//   - What reaches a topic with a Delay goes on to its topic Back after that time, timed by one timer per topic.
 //
 // Each topic has a gochannel of its own: a gochannel's Publish and Subscribe share one lock for all its topics, and a hop
 // that waits for room in one topic would hold up the hops that could make it.

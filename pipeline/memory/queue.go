@@ -4,7 +4,9 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strconv"
 	"sync"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -18,9 +20,12 @@ type letter struct {
 	uuid     string
 	payload  message.Payload
 	metadata message.Metadata
-	// nacks is how often it was nacked, redelivered whether it was handed out before.
-	nacks       int
-	redelivered bool
+	// nacks is how often it was nacked, deliveries how often it was handed out before.
+	nacks      int
+	deliveries int
+	// due is when it leaves a waiting room. gone says that a browser took it out, or has it in hand.
+	due  time.Time
+	gone bool
 	// buffered says that it takes one of the queue's places.
 	buffered bool
 }
@@ -29,8 +34,9 @@ type letter struct {
 func (l *letter) message() *message.Message {
 	msg := message.NewMessage(l.uuid, l.payload)
 	msg.Metadata = maps.Clone(l.metadata)
-	if l.redelivered {
+	if l.deliveries > 0 {
 		msg.Metadata.Set(pipeline.MetadataRedelivered, "true")
+		msg.Metadata.Set(pipeline.MetadataDeliveries, strconv.Itoa(l.deliveries))
 	}
 	return msg
 }
@@ -52,6 +58,17 @@ type queue struct {
 	subscribers int
 	// deserted is closed while there is no subscriber any more, and a new channel otherwise.
 	deserted chan struct{}
+
+	// inHand is how many letters were taken and not settled, window how many may be; below zero it is without limit. shut is
+	// closed while the window is zero.
+	inHand, window int
+	shut           chan struct{}
+	// gone is how many of the waiting are gone, browsers how many may bring them back.
+	gone, browsers int
+	// back is where the letters of a waiting room go, timer when the first one does. Nil in other queues.
+	back  *queue
+	timer *time.Timer
+	ended bool // the timer is not to run any more
 }
 
 func newQueue(topic pipeline.Topic, buffer int) *queue {
@@ -63,6 +80,8 @@ func newQueue(topic pipeline.Topic, buffer int) *queue {
 		places:   make(chan struct{}, buffer),
 		wake:     make(chan struct{}, 1),
 		deserted: make(chan struct{}),
+		window:   -1,
+		shut:     make(chan struct{}),
 	}
 	arrivals, err := q.carrier.Subscribe(context.Background(), topic.Name)
 	if err != nil {
@@ -72,6 +91,7 @@ func newQueue(topic pipeline.Topic, buffer int) *queue {
 		defer close(q.pumped)
 		for msg := range arrivals {
 			delete(msg.Metadata, pipeline.MetadataRedelivered) // Copied from the message that this one follows.
+			delete(msg.Metadata, pipeline.MetadataDeliveries)
 			q.put(&letter{uuid: msg.UUID, payload: msg.Payload, metadata: msg.Metadata, buffered: topic.Prefetch > 0})
 			msg.Ack()
 		}
@@ -122,6 +142,12 @@ func (q *queue) release() {
 func (q *queue) put(l *letter) {
 	q.mu.Lock()
 	q.waiting = append(q.waiting, l)
+	if q.topic.Delay > 0 {
+		l.due = time.Now().Add(q.topic.Delay)
+		if len(q.waiting)-q.head == 1 && !q.ended {
+			q.wait(q.topic.Delay)
+		}
+	}
 	q.mu.Unlock()
 	q.signal()
 }
@@ -159,9 +185,23 @@ func (q *queue) take(ctx context.Context, stop <-chan struct{}) *letter {
 func (q *queue) pop() *letter {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.head == len(q.waiting) {
+	if q.head == len(q.waiting) || q.window >= 0 && q.inHand >= q.window {
 		return nil
 	}
+	q.inHand++
+	l := q.next()
+	if q.head < len(q.waiting) {
+		q.signal() // There is more: wake the next one.
+	}
+	if l.buffered {
+		l.buffered = false
+		q.release()
+	}
+	return l
+}
+
+// next takes the oldest letter out. It wants the lock held, and a letter.
+func (q *queue) next() *letter {
 	l := q.waiting[q.head]
 	q.waiting[q.head] = nil
 	q.head++
@@ -171,13 +211,6 @@ func (q *queue) pop() *letter {
 	case q.head > 64 && q.head*2 > len(q.waiting):
 		q.waiting = append(q.waiting[:0], q.waiting[q.head:]...)
 		q.head = 0
-	}
-	if q.head < len(q.waiting) {
-		q.signal() // There is more: wake the next one.
-	}
-	if l.buffered {
-		l.buffered = false
-		q.release()
 	}
 	return l
 }
@@ -210,7 +243,7 @@ func (q *queue) left() {
 func (q *queue) depth() (messages, subscribers int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.waiting) - q.head, q.subscribers
+	return len(q.waiting) - q.head - q.gone, q.subscribers
 }
 
 func (q *queue) copies() []*message.Message {
@@ -218,7 +251,9 @@ func (q *queue) copies() []*message.Message {
 	defer q.mu.Unlock()
 	var found []*message.Message
 	for _, l := range q.waiting[q.head:] {
-		found = append(found, l.message())
+		if !l.gone {
+			found = append(found, l.message())
+		}
 	}
 	return found
 }
@@ -226,6 +261,7 @@ func (q *queue) copies() []*message.Message {
 func (q *queue) close() error {
 	err := q.carrier.Close()
 	<-q.pumped
+	q.endWaiting()
 	return err
 }
 

@@ -54,6 +54,7 @@ func (s *subscription) run() {
 
 // handOut gives one letter to the subscriber and waits until it is settled.
 func (s *subscription) handOut(l *letter) {
+	defer s.queue.settled()
 	// The message is finished even if the subscription ends meanwhile: its context ends when it is settled or given up.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.ctx))
 	defer cancel()
@@ -61,6 +62,9 @@ func (s *subscription) handOut(l *letter) {
 	msg.SetContext(ctx)
 	select {
 	case s.out <- msg:
+	case <-s.queue.closedWindow():
+		s.queue.unread(l)
+		return
 	case <-s.ctx.Done():
 		s.queue.unread(l)
 		return
@@ -77,7 +81,7 @@ func (s *subscription) handOut(l *letter) {
 		l.nacks++
 	case <-s.over:
 	}
-	l.redelivered = true
+	l.deliveries++
 	s.queue.put(l)
 }
 

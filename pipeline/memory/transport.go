@@ -36,6 +36,7 @@ type Transport struct {
 
 	mu            sync.Mutex
 	queues        map[string]*queue
+	windows       map[string]int // by topic, as SetWindow was told
 	isDraining    bool
 	isClosed      bool
 	subscriptions sync.WaitGroup
@@ -44,7 +45,11 @@ type Transport struct {
 	closeErr      error
 }
 
-var _ pipeline.Transport = (*Transport)(nil)
+var (
+	_ pipeline.Transport = (*Transport)(nil)
+	_ pipeline.Narrower  = (*Transport)(nil)
+	_ pipeline.Postbox   = (*Transport)(nil)
+)
 
 // New makes a transport with the topics of o.
 func New(o Options) *Transport {
@@ -54,6 +59,7 @@ func New(o Options) *Transport {
 		draining:     make(chan struct{}),
 		closed:       make(chan struct{}),
 		queues:       make(map[string]*queue),
+		windows:      make(map[string]int),
 	}
 	if t.buffer <= 0 {
 		t.buffer = 1024
@@ -62,8 +68,9 @@ func New(o Options) *Transport {
 		t.drainTimeout = 25 * time.Second
 	}
 	for _, topic := range o.Topics {
-		t.queues[topic.Name] = newQueue(topic, t.buffer)
+		t.add(topic)
 	}
+	t.connect()
 	return t
 }
 
@@ -76,10 +83,29 @@ func (t *Transport) Declare(_ context.Context, topics ...pipeline.Topic) error {
 	}
 	for _, topic := range topics {
 		if _, ok := t.queues[topic.Name]; !ok {
-			t.queues[topic.Name] = newQueue(topic, t.buffer)
+			t.add(topic)
 		}
 	}
+	t.connect()
 	return nil
+}
+
+// add makes a topic's queue. Like connect it wants the lock held.
+func (t *Transport) add(topic pipeline.Topic) {
+	q := newQueue(topic, t.buffer)
+	if n, ok := t.windows[topic.Name]; ok {
+		q.setWindow(n)
+	}
+	t.queues[topic.Name] = q
+}
+
+// connect tells waiting rooms where their messages go back to.
+func (t *Transport) connect() {
+	for _, q := range t.queues {
+		if q.topic.Delay > 0 {
+			q.setBack(t.queues[q.topic.Back])
+		}
+	}
 }
 
 // Publish puts messages into the queue of topic, in order. While the queue is full it waits for room, until the context
@@ -97,6 +123,10 @@ func (t *Transport) Publish(topic string, messages ...*message.Message) error {
 	if !ok {
 		t.mu.Unlock()
 		return fmt.Errorf("publishing to topic %s: not declared", topic)
+	}
+	if q.topic.Delay > 0 && t.queues[q.topic.Back] == nil {
+		t.mu.Unlock()
+		return fmt.Errorf("publishing to topic %s: its messages go back to topic %q, which is not declared", topic, q.topic.Back)
 	}
 	t.publishing.Add(1)
 	t.mu.Unlock()

@@ -41,7 +41,7 @@ func (m Marshaler) Marshal(msg *message.Message) (amqp.Publishing, error) {
 	headers := make(amqp.Table, len(msg.Metadata)+1)
 	size := 0
 	for key, value := range msg.Metadata {
-		if key == pipeline.MetadataRedelivered || strings.HasPrefix(key, BrokerPrefix) || isBrokerHeader(key) {
+		if isMark(key) || strings.HasPrefix(key, BrokerPrefix) || isBrokerHeader(key) {
 			continue
 		}
 		if len(key) > maxShortString {
@@ -89,7 +89,7 @@ func (m Marshaler) Unmarshal(d amqp.Delivery) (*message.Message, error) {
 	msg := message.NewMessage(id, d.Body)
 	for key, value := range d.Headers {
 		switch {
-		case key == wamqp.DefaultMessageUUIDHeaderKey, key == pipeline.MetadataRedelivered:
+		case key == wamqp.DefaultMessageUUIDHeaderKey, isMark(key):
 			continue
 		case isBrokerHeader(key):
 			key = BrokerPrefix + key
@@ -97,6 +97,11 @@ func (m Marshaler) Unmarshal(d amqp.Delivery) (*message.Message, error) {
 		msg.Metadata[key] = text(value)
 	}
 	return msg, nil
+}
+
+// isMark says whether a metadata key is about one delivery and set by us.
+func isMark(key string) bool {
+	return key == pipeline.MetadataRedelivered || key == pipeline.MetadataDeliveries
 }
 
 // isBrokerHeader says whether RabbitMQ or one of its plugins writes or interprets this header. Sending one back as the

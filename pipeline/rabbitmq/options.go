@@ -107,6 +107,12 @@ func (o Options) validateTopic(topic pipeline.Topic) error {
 		return fmt.Errorf("topic %s: marked as foreign, but Options.Foreign names no queue for it", topic.Name)
 	case len(name) > 255: // AMQP's short string.
 		return fmt.Errorf("topic %s: its queue's name %q has %d bytes, at most 255 are possible", topic.Name, name, len(name))
+	case (topic.Delay > 0) != (topic.Back != ""):
+		return fmt.Errorf("topic %s: delay %v and the topic to go back to %q, want both or none", topic.Name, topic.Delay, topic.Back)
+	case topic.Delay != 0 && (topic.Delay < time.Millisecond || topic.Delay > maxDelay):
+		return fmt.Errorf("topic %s: delay %v, want %v to %v", topic.Name, topic.Delay, time.Millisecond, maxDelay)
+	case topic.Delay > 0 && (topic.Prefetch != 0 || foreign):
+		return fmt.Errorf("topic %s: a topic with a delay can have no subscribers and no foreign queue", topic.Name)
 	case topic.Prefetch < 0 || topic.Prefetch > 65535: // A 16 bit number in basic.qos.
 		return fmt.Errorf("topic %s: prefetch %d, want 0 to 65535", topic.Name, topic.Prefetch)
 	}
@@ -123,11 +129,41 @@ func (o Options) queueName(topic string) string {
 
 var _ wamqp.QueueNameGenerator = Options{}.queueName
 
+const (
+	// maxDelay is the longest time to live that RabbitMQ takes, 2^32-1 ms, in whole days.
+	maxDelay = 49 * 24 * time.Hour
+	// deliveryLimit is after how many failed deliveries a quorum queue puts a message into the poison queue by itself: the
+	// last resort, for a message that ends the process before anybody could read how often it came.
+	deliveryLimit = 100
+	// noDeliveryLimit is as good as none. RabbitMQ 4 drops after 20 deliveries unless told otherwise, but a letter is
+	// delivered whenever somebody looks at it; 3.x does not take -1.
+	noDeliveryLimit = 1_000_000_000
+)
+
 // arguments are those with which a topic's queue is declared.
-func (o Options) arguments(topic string) amqp.Table {
+func (o Options) arguments(topic pipeline.Topic) amqp.Table {
 	table := amqp.Table{amqp.QueueTypeArg: o.QueueType}
+	to := ""
+	switch {
+	case topic.Delay > 0:
+		table[amqp.QueueMessageTTLArg] = topic.Delay.Milliseconds()
+		to = topic.Back
+	case o.QueueType == Quorum && topic.Poison != "":
+		table["x-delivery-limit"] = int64(deliveryLimit)
+		to = topic.Poison
+	case o.QueueType == Quorum:
+		table["x-delivery-limit"] = int64(noDeliveryLimit)
+	}
+	if to != "" {
+		table["x-dead-letter-exchange"] = ""
+		table["x-dead-letter-routing-key"] = o.queueName(to)
+		if o.QueueType == Quorum { // https://www.rabbitmq.com/docs/quorum-queues#dead-lettering
+			table["x-dead-letter-strategy"] = "at-least-once"
+			table[amqp.QueueOverflowArg] = amqp.QueueOverflowRejectPublish
+		}
+	}
 	if o.Arguments != nil {
-		maps.Copy(table, o.Arguments(topic))
+		maps.Copy(table, o.Arguments(topic.Name))
 	}
 	return table
 }

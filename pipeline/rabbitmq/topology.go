@@ -11,7 +11,8 @@ import (
 )
 
 // Declare makes the durable queues of topics, or of Options.Topics if none are given, and makes them again later should
-// they vanish. Foreign topics only become known. It waits for the connection until ctx ends. A queue that exists with other
+// they vanish. What returns from a topic with a delay, or goes to a poison topic by the broker, must find its topic known
+// by then: a classic queue drops what it cannot pass on. Foreign topics only become known. It waits for the connection until ctx ends. A queue that exists with other
 // properties is [ErrMismatch].
 func (t *Transport) Declare(ctx context.Context, topics ...pipeline.Topic) error {
 	if len(topics) == 0 {
@@ -30,6 +31,14 @@ func (t *Transport) Declare(ctx context.Context, topics ...pipeline.Topic) error
 	}
 	for _, topic := range topics {
 		t.topics[topic.Name] = topic
+	}
+	for _, topic := range topics {
+		for _, to := range []string{topic.Back, topic.Poison} {
+			if _, ok := t.topics[to]; to != "" && !ok {
+				t.mu.Unlock()
+				return fmt.Errorf("declaring topic %s: what it passes on goes to topic %q, which is unknown", topic.Name, to)
+			}
+		}
 		if _, foreign := t.options.Foreign[topic.Name]; !foreign {
 			ours = append(ours, topic)
 		}
@@ -79,7 +88,10 @@ func (t *Transport) restore(ch *amqp.Channel, topic string) error {
 
 func (t *Transport) declare(ch *amqp.Channel, topic string) error {
 	name := t.options.queueName(topic)
-	if _, err := ch.QueueDeclare(name, true, false, false, false, t.options.arguments(topic)); err != nil {
+	t.mu.Lock()
+	known := t.topics[topic]
+	t.mu.Unlock()
+	if _, err := ch.QueueDeclare(name, true, false, false, false, t.options.arguments(known)); err != nil {
 		return declaring(name, err)
 	}
 	return nil

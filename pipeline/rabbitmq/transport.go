@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
@@ -253,8 +254,12 @@ func (t *Transport) unmarshal(d amqp.Delivery) *message.Message {
 		msg, _ = Marshaler{}.Unmarshal(d)
 	}
 	delete(msg.Metadata, pipeline.MetadataRedelivered)
+	delete(msg.Metadata, pipeline.MetadataDeliveries)
 	if d.Redelivered {
 		msg.Metadata.Set(pipeline.MetadataRedelivered, "true")
+		if count, ok := d.Headers["x-delivery-count"].(int64); ok && count > 0 { // A quorum queue's.
+			msg.Metadata.Set(pipeline.MetadataDeliveries, strconv.FormatInt(count, 10))
+		}
 	}
 	return msg
 }
