@@ -14,10 +14,11 @@ import (
 // WriteTable returns what writes letters as lines of a table, for [Store.List], and what writes the table out in the end.
 func WriteTable(w io.Writer, now time.Time) (row func(pipeline.DeadLetter) error, flush func() error) {
 	const mostOfError = 60
+	masker := newMasker("")
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "ID\tHOP\tREASON\tTYPE\tAGE\tATTEMPTS\tERROR")
 	row = func(letter pipeline.DeadLetter) error {
-		text := []rune(Printable(newMasker(letter.EntityType).text(letter.Error)))
+		text := []rune(Printable(masker.text(letter.Error)))
 		if len(text) > mostOfError {
 			text = append(text[:mostOfError-1], '…')
 		}
@@ -31,12 +32,13 @@ func WriteTable(w io.Writer, now time.Time) (row func(pipeline.DeadLetter) error
 
 // WriteJSON returns what writes letters as JSON objects, one a line, without their bodies.
 func WriteJSON(w io.Writer) func(pipeline.DeadLetter) error {
+	masker := newMasker("")
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
 	return func(letter pipeline.DeadLetter) error {
 		return encoder.Encode(facts{
 			ID: letter.ID, Hop: letter.Hop, Reason: string(letter.Reason), Class: string(letter.Class),
-			Error:    newMasker(letter.EntityType).text(letter.Error),
+			Error:    masker.text(letter.Error),
 			Attempts: letter.Attempts, FirstAt: letter.FirstAt, LastAt: letter.LastAt,
 			EntityType: letter.EntityType, EntityID: letter.EntityID, WorkID: letter.WorkID, JobID: letter.JobID,
 			TraceID: letter.TraceID, Version: letter.Version, Answered: letter.Answered, Bytes: len(letter.Body),
