@@ -40,6 +40,13 @@ func Conformance(t *testing.T, s Subject) {
 		{"nothing is lost under many publishers and failures", testStorm},
 		{"a killed subscriber's messages come again, marked", testKilled},
 		{"what was published outlives the publisher", testOutlives},
+		{"a message waits in its room and comes back unmarked", testWaitingRoom},
+		{"a room needs a way back", testBackUnknown},
+		{"a window narrows, closes and opens", testWindow},
+		{"nothing is lost while a window flaps", testWindowStorm},
+		{"letters are kept, dropped and replayed", testBrowse},
+		{"a letter that cannot be replayed is kept", testBrowseUnroutable},
+		{"deliveries are counted where the transport can", testDeliveries},
 	}
 	for _, tt := range tests {
 		t.Run(strings.ReplaceAll(tt.name, " ", "_"), func(t *testing.T) {

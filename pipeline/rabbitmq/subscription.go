@@ -31,6 +31,8 @@ type subscription struct {
 	work chan delivery
 	over chan struct{} // closed when the drain time is over
 
+	window *window
+
 	mu  sync.Mutex
 	err error // why nothing is consumed
 }
@@ -53,6 +55,7 @@ func newSubscription(ctx, stop context.Context, t *Transport, topic pipeline.Top
 		out:       make(chan *message.Message),
 		work:      make(chan delivery),
 		over:      make(chan struct{}),
+		window:    newWindow(topic.Prefetch),
 		err:       errors.New("not consuming yet"),
 	}
 }
@@ -108,84 +111,22 @@ func (s *subscription) consume() (consumed bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("opening a channel: %w", err)
 	}
-	closes := ch.NotifyClose(make(chan *amqp.Error, 1))
-	cancels := ch.NotifyCancel(make(chan string, 1))
+	ended := make(chan struct{})
+	defer close(ended)
+	c := &consumer{
+		subscription: s,
+		ch:           ch,
+		acks:         newAcks(ch, s.topic.Prefetch),
+		closes:       ch.NotifyClose(make(chan *amqp.Error, 1)),
+		cancels:      ch.NotifyCancel(make(chan string, 1)),
+		ended:        ended,
+	}
 	defer s.transport.closeChannel(ch)
+	defer c.acks.stop()
 	if err := s.transport.restore(ch, s.topic.Name); err != nil {
 		return false, err
 	}
-	if err := ch.Qos(s.topic.Prefetch, 0, false); err != nil {
-		return false, fmt.Errorf("setting the prefetch: %w", err)
-	}
-	const tag = "consumer" // Unique on its channel, which is all that is needed.
-	deliveries, err := ch.Consume(s.queue, tag, false, false, false, false, nil)
-	if err != nil {
-		return false, fmt.Errorf("consuming: %w", err)
-	}
-	s.failed(nil)
-
-	acks := newAcks(ch, s.topic.Prefetch)
-	defer acks.stop()
-	ended := make(chan struct{})
-	defer close(ended)
-	for {
-		select {
-		case d, ok := <-deliveries:
-			if !ok { // Not a message: the channel ended, or the broker cancelled. See closes and cancels.
-				return true, s.reason(closes)
-			}
-			acks.deliver()
-			select {
-			case s.work <- delivery{Delivery: d, acks: acks, ended: ended}:
-			case err := <-closes:
-				return true, closed(err)
-			case <-s.stop.Done():
-				acks.requeue(d.DeliveryTag)
-			}
-		case err := <-closes:
-			return true, closed(err)
-		case <-cancels:
-			return true, errCancelled
-		case <-s.stop.Done():
-			s.drain(ch, tag, deliveries, acks, closes)
-			return true, nil
-		}
-	}
-}
-
-// drain stops the deliveries, gives back what was not handed out, and waits for the rest.
-func (s *subscription) drain(
-	ch *amqp.Channel, tag string, deliveries <-chan amqp.Delivery, acks *acks, closes <-chan *amqp.Error,
-) {
-	go func() { _ = ch.Cancel(tag, false) }() // It ends with the channel at the latest, and closes deliveries.
-	for deliveries != nil {
-		select {
-		case d, ok := <-deliveries:
-			if !ok {
-				deliveries = nil
-				continue
-			}
-			acks.deliver()
-			acks.requeue(d.DeliveryTag)
-		case <-s.over:
-			return
-		}
-	}
-	select {
-	case <-acks.drain():
-	case <-closes: //nolint:errcheck // whatever the reason, the broker has taken back what is in hand
-	case <-s.over:
-	}
-}
-
-// reason says why the deliveries ended.
-func (s *subscription) reason(closes <-chan *amqp.Error) error {
-	select {
-	case err := <-closes:
-		return closed(err)
-	default:
-		return errCancelled
-	}
+	return c.run()
 }
 
 func closed(err *amqp.Error) error {
@@ -197,16 +138,19 @@ func closed(err *amqp.Error) error {
 
 // handOut gives one message to the subscriber and waits until it is settled.
 func (s *subscription) handOut(d delivery) {
+	defer s.window.add(-1)
+	shut := s.window.closed()
 	// While publishing is blocked, a hop could not pass on what it got.
 	if blocked := s.transport.publishing.unblocked(); blocked != nil {
 		select {
 		case <-blocked:
 		case <-d.ended:
 			return
+		case <-shut:
 		case <-s.stop.Done():
 		}
 	}
-	if s.stop.Err() != nil {
+	if s.stop.Err() != nil || isClosed(shut) {
 		d.acks.requeue(d.DeliveryTag)
 		return
 	}
@@ -220,6 +164,9 @@ func (s *subscription) handOut(d delivery) {
 	select {
 	case s.out <- msg:
 	case <-d.ended:
+		return
+	case <-shut:
+		d.acks.requeue(d.DeliveryTag)
 		return
 	case <-s.stop.Done():
 		d.acks.requeue(d.DeliveryTag)
@@ -264,15 +211,20 @@ func (s *subscription) failed(err error) {
 	log := s.transport.options.Logger.With(slog.String("queue", s.queue))
 	switch {
 	case err == nil:
-		log.Info("consuming", slog.Int("prefetch", s.topic.Prefetch))
+		if before != nil {
+			log.Info("consuming", slog.Int("prefetch", s.topic.Prefetch))
+		}
 	case errors.Is(err, ErrNotConnected): // The link says so.
 	case before == nil || before.Error() != err.Error():
 		log.Warn("not consuming", slog.Any("error", err))
 	}
 }
 
-// state returns nil while the queue is consumed.
+// state returns nil while the queue is consumed, or is not to be.
 func (s *subscription) state() error {
+	if s.window.get() == 0 {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {

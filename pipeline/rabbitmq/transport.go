@@ -40,8 +40,9 @@ type Transport struct {
 	declared      map[string]bool // topics whose queues we made, and make again where they vanish
 	lanes         map[string]*lane
 	subscriptions map[*subscription]struct{}
-	closing       bool // no more subscriptions and declarations
-	closed        bool // no more publications
+	windows       map[string]int // by topic, as SetWindow was told
+	closing       bool           // no more subscriptions and declarations
+	closed        bool           // no more publications
 }
 
 var _ pipeline.Transport = (*Transport)(nil)
@@ -69,6 +70,7 @@ func New(o Options) (*Transport, error) {
 		declared:      make(map[string]bool),
 		lanes:         make(map[string]*lane),
 		subscriptions: make(map[*subscription]struct{}),
+		windows:       make(map[string]int),
 	}
 	for _, topic := range o.Topics {
 		t.topics[topic.Name] = topic
@@ -152,6 +154,9 @@ func (t *Transport) Subscribe(ctx context.Context, topic string) (<-chan *messag
 	stop, cancel := context.WithCancel(ctx)
 	unlink := context.AfterFunc(t.stopping, cancel)
 	s := newSubscription(ctx, stop, t, known)
+	if n, ok := t.windows[topic]; ok {
+		s.window.set(n)
+	}
 	t.subscriptions[s] = struct{}{}
 	t.subscriptionsDone.Go(func() {
 		s.run()

@@ -1,0 +1,151 @@
+package rabbitmq
+
+import (
+	"fmt"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// consumer hands out what comes on one channel. When the window changes it makes another consumer on the same channel, so
+// that what is in hand can still be acked.
+type consumer struct {
+	*subscription
+	ch      *amqp.Channel
+	acks    *acks
+	closes  <-chan *amqp.Error
+	cancels <-chan string
+	ended   <-chan struct{} // closed with the channel
+
+	tag        string
+	tags       int                  // made on this channel
+	size       int                  // the window of the consumer that there is, 0 without one
+	deliveries <-chan amqp.Delivery // nil without a consumer
+	held       []amqp.Delivery      // delivered, and in nobody's hand
+}
+
+// run hands out until the channel ends or stop.
+func (c *consumer) run() (consumed bool, err error) {
+	for {
+		if size := c.window.get(); size != c.size || !consumed {
+			if err := c.resize(size); err != nil {
+				return consumed, err
+			}
+			consumed = true
+			c.failed(nil)
+		}
+		if c.stop.Err() != nil {
+			c.drain()
+			return true, nil
+		}
+		var work chan<- delivery
+		var next delivery
+		if len(c.held) > 0 && c.window.room() {
+			work = c.work
+			next = delivery{Delivery: c.held[0], acks: c.acks, ended: c.ended}
+		}
+		select {
+		case d, ok := <-c.deliveries:
+			if !ok { // Not a message: the channel ended, or the broker cancelled. See closes and cancels.
+				return true, c.reason()
+			}
+			c.hold(d)
+		case work <- next:
+			c.window.add(1)
+			c.held[0] = amqp.Delivery{}
+			c.held = c.held[1:]
+		case <-c.window.changed:
+		case err := <-c.closes:
+			return true, closed(err)
+		case <-c.cancels:
+			return true, errCancelled
+		case <-c.stop.Done():
+			c.drain()
+			return true, nil
+		}
+	}
+}
+
+func (c *consumer) hold(d amqp.Delivery) {
+	c.acks.deliver()
+	c.held = append(c.held, d)
+}
+
+// resize ends the consumer that there is, and makes one with another prefetch unless that is 0. Of what was delivered to the
+// first, as much as the window is held for the second.
+func (c *consumer) resize(size int) error {
+	if c.deliveries != nil {
+		tag := c.tag
+		go func() { _ = c.ch.Cancel(tag, false) }() // It ends with the channel at the latest, and closes deliveries.
+		for c.deliveries != nil {
+			select {
+			case d, ok := <-c.deliveries:
+				if ok {
+					c.hold(d)
+				} else {
+					c.deliveries = nil
+				}
+			case <-c.stop.Done():
+				return nil // drain does it.
+			}
+		}
+	}
+	for len(c.held) > size {
+		last := len(c.held) - 1
+		c.acks.requeue(c.held[last].DeliveryTag)
+		c.held = c.held[:last]
+	}
+	c.size = size
+	if size == 0 {
+		return nil
+	}
+	if err := c.ch.Qos(size, 0, false); err != nil {
+		return fmt.Errorf("setting the prefetch: %w", err)
+	}
+	c.tags++
+	c.tag = fmt.Sprint("consumer-", c.tags) // Unique on its channel, which is all that is needed.
+	deliveries, err := c.ch.Consume(c.queue, c.tag, false, false, false, false, nil)
+	if err != nil {
+		return fmt.Errorf("consuming: %w", err)
+	}
+	c.deliveries = deliveries
+	return nil
+}
+
+// drain stops the deliveries, gives back what was not handed out, and waits for the rest.
+func (c *consumer) drain() {
+	if c.deliveries != nil {
+		tag := c.tag
+		go func() { _ = c.ch.Cancel(tag, false) }() // It ends with the channel at the latest, and closes deliveries.
+	}
+	for _, d := range c.held {
+		c.acks.requeue(d.DeliveryTag)
+	}
+	for c.deliveries != nil {
+		select {
+		case d, ok := <-c.deliveries:
+			if !ok {
+				c.deliveries = nil
+				continue
+			}
+			c.acks.deliver()
+			c.acks.requeue(d.DeliveryTag)
+		case <-c.over:
+			return
+		}
+	}
+	select {
+	case <-c.acks.drain():
+	case <-c.closes: //nolint:errcheck // whatever the reason, the broker has taken back what is in hand
+	case <-c.over:
+	}
+}
+
+// reason says why the deliveries ended.
+func (c *consumer) reason() error {
+	select {
+	case err := <-c.closes:
+		return closed(err)
+	default:
+		return errCancelled
+	}
+}
