@@ -15,7 +15,7 @@ type dice struct{ *rand.Rand }
 
 func diceOf(kind ipqs.Kind, value string) dice {
 	seed := hash("answer", string(kind), value)
-	return dice{rand.New(rand.NewPCG(seed, seed))} //nolint:gosec // it shall be predictable
+	return dice{rand.New(rand.NewPCG(seed, seed))} // predictable, as it shall be
 }
 
 // score throws one of the four bands, then a score in it.
