@@ -41,9 +41,12 @@ func Show(w io.Writer, letter pipeline.DeadLetter, now time.Time) error {
 	fact("job", letter.JobID)
 	fact("trace", letter.TraceID)
 	fact("worker version", letter.Version)
+	if letter.Answered {
+		fact("playbook", "went on without us: a replay publishes nothing to it")
+	}
 	for _, key := range slices.Sorted(maps.Keys(letter.Metadata)) {
-		if !strings.HasPrefix(key, "dead_letter_") {
-			fact("metadata "+Printable(key), m.hidden(key, letter.Metadata[key]))
+		if !strings.HasPrefix(key, "dead_letter_") && key != pipeline.MetadataRedelivered {
+			fact(Printable(key), m.hidden(key, letter.Metadata[key]))
 		}
 	}
 	_, _ = fmt.Fprintf(table, "body\t%d bytes\n", len(letter.Body))
