@@ -164,6 +164,8 @@ type worker struct {
 	w    *world
 	cmd  *exec.Cmd
 	exit chan struct{} // closed when it has ended
+	// began is when it was started.
+	began time.Time
 }
 
 // start runs `ipqs-worker run` and waits until it has registered.
@@ -194,7 +196,7 @@ func (w *world) launch(more ...string) *worker {
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
-	p := &worker{w: w, cmd: cmd, exit: make(chan struct{})}
+	p := &worker{w: w, cmd: cmd, exit: make(chan struct{}), began: time.Now()}
 	go func() {
 		defer close(p.exit)
 		_ = cmd.Wait() // how it ended is in its state
