@@ -36,19 +36,26 @@ const FirstHop = "resolve"
 // Definition is the whole pipeline: five hops, in the order a job makes them.
 func Definition(w World) []Hop {
 	return []Hop{
-		{Stage: stages.Resolve(w.Entities, w.Works, w.Policy), Prefetch: 32, Retry: brief},
+		{Stage: stages.Resolve(w.Entities, w.Works, w.Policy), Prefetch: 32, Retry: outage},
 		{Stage: stages.Lookup(w.Risks, w.Now), Prefetch: or(w.Lookups, 32), Retry: outlast},
 		{Stage: stages.Score(), Prefetch: 100, Retry: never},
 		{Stage: stages.Bundle(w.Enrichment), Prefetch: 100, Retry: never},
-		{Stage: stages.Publish(w.Works, w.Playbooks, w.Labels, w.Intake, w.Envelope), Prefetch: 32, Retry: brief},
+		{Stage: stages.Publish(w.Works, w.Playbooks, w.Labels, w.Intake, w.Envelope), Prefetch: 32, Retry: outage},
 	}
 }
 
 // How patiently a hop repeats a stage that failed for a while.
 var (
-	never   = Schedule{Attempts: 1}                                                        // it meets nobody: the same job fails the same way
-	brief   = Schedule{Attempts: 6, First: 200 * time.Millisecond, Most: 5 * time.Second}  // a hiccup of OpenCTI or the broker
-	outlast = Schedule{Attempts: 7, First: 500 * time.Millisecond, Most: 15 * time.Second} // IPQS busy, or its breaker open
+	// It meets nobody: the same job fails the same way.
+	never = Schedule{Attempts: 1}
+	// A hiccup of OpenCTI or the broker, a few seconds.
+	brief = Schedule{Attempts: 6, First: 200 * time.Millisecond, Most: 5 * time.Second}
+	// OpenCTI away for a quarter of an hour, such as for an upgrade.
+	outage = Schedule{Attempts: 6, First: 200 * time.Millisecond, Most: 5 * time.Second, Later: rooms}
+	// IPQS fails for this job; when it fails for all, the breaker has the hop pause.
+	outlast = Schedule{Attempts: 4, First: 500 * time.Millisecond, Most: 5 * time.Second, Later: rooms}
+
+	rooms = []time.Duration{5 * time.Second, 30 * time.Second, 5 * time.Minute, 5 * time.Minute, 5 * time.Minute}
 )
 
 func or(n, otherwise int) int {

@@ -18,10 +18,13 @@ type Hop struct {
 	Retry Schedule
 }
 
-// Schedule is a sequence of waits that grow exponentially, with jitter.
+// Schedule is how patiently a stage is repeated: first while the job is in hand, after waits that grow exponentially, with
+// jitter; then, as often as there is a long wait, the same again after the job has been in a waiting room.
 type Schedule struct {
-	Attempts    int           // runs of the stage, the first included
-	First, Most time.Duration // the first wait and the longest one
+	Attempts    int           // runs of the stage while the job is in hand, the first included
+	First, Most time.Duration // the first wait between them and the longest one
+	// Later are the long waits, the shortest first; the same one may come several times. Each different one is a topic.
+	Later []time.Duration
 }
 
 // Name is the stage's: it names the hop's topic, its metrics and its span.
@@ -30,14 +33,17 @@ func (h Hop) Name() string { return h.Stage.Name }
 // Poison is the topic where the hop puts what it gave up.
 func (h Hop) Poison() string { return h.Name() + poisonSuffix }
 
-// Topics lists what a transport has to carry for hops: each hop's own topic and its poison queue. The first hop's own
-// topic is foreign: it belongs to whoever asks for enrichment.
+// Topics lists what a transport has to carry for hops: each hop's own topic, its poison queue and its waiting rooms. The
+// first hop's own topic is foreign: it belongs to whoever asks for enrichment.
 func Topics(hops []Hop) []Topic {
 	var topics []Topic
 	for i, hop := range hops {
 		topics = append(topics,
 			Topic{Name: hop.Name(), Prefetch: hop.Prefetch, Foreign: i == 0},
 			Topic{Name: hop.Poison()})
+		for _, wait := range hop.Retry.rooms() {
+			topics = append(topics, Topic{Name: hop.room(wait), Delay: wait, Back: hop.Name()})
+		}
 	}
 	return topics
 }
@@ -67,6 +73,9 @@ func Validate(hops []Hop) error {
 		}
 		if hop.Retry.Attempts < 1 || hop.Retry.Attempts > 1 && (hop.Retry.First <= 0 || hop.Retry.Most < hop.Retry.First) {
 			problem("retry is %+v, want at least one attempt and growing waits", hop.Retry)
+		}
+		if later := hop.Retry.Later; !slices.IsSorted(later) || len(later) > 0 && later[0] <= 0 {
+			problem("the long waits of its retry are %v, want them above zero and sorted", later)
 		}
 		for _, section := range hop.Stage.Needs {
 			if !slices.Contains(filled, section) {

@@ -29,14 +29,23 @@ func TestDefinitionIsAPipeline(t *testing.T) {
 	want := []Topic{
 		{Name: "resolve", Prefetch: 32, Foreign: true},
 		{Name: "resolve.poison"},
+		{Name: "resolve.retry.5s", Delay: 5 * time.Second, Back: "resolve"},
+		{Name: "resolve.retry.30s", Delay: 30 * time.Second, Back: "resolve"},
+		{Name: "resolve.retry.5m", Delay: 5 * time.Minute, Back: "resolve"},
 		{Name: "lookup", Prefetch: 32},
 		{Name: "lookup.poison"},
+		{Name: "lookup.retry.5s", Delay: 5 * time.Second, Back: "lookup"},
+		{Name: "lookup.retry.30s", Delay: 30 * time.Second, Back: "lookup"},
+		{Name: "lookup.retry.5m", Delay: 5 * time.Minute, Back: "lookup"},
 		{Name: "score", Prefetch: 100},
 		{Name: "score.poison"},
 		{Name: "bundle", Prefetch: 100},
 		{Name: "bundle.poison"},
 		{Name: "publish", Prefetch: 32},
 		{Name: "publish.poison"},
+		{Name: "publish.retry.5s", Delay: 5 * time.Second, Back: "publish"},
+		{Name: "publish.retry.30s", Delay: 30 * time.Second, Back: "publish"},
+		{Name: "publish.retry.5m", Delay: 5 * time.Minute, Back: "publish"},
 	}
 	if diff := cmp.Diff(want, Topics(hops)); diff != "" {
 		t.Errorf("topics (-want +got):\n%s", diff)
@@ -81,6 +90,11 @@ func TestValidate(t *testing.T) {
 		}
 		return hop
 	}
+	later := func(waits ...time.Duration) Hop {
+		hop := good("a", "", "")
+		hop.Retry.Later = waits
+		return hop
+	}
 	tests := []struct {
 		name string
 		hops []Hop
@@ -93,6 +107,8 @@ func TestValidate(t *testing.T) {
 		{"filled twice", []Hop{good("a", "", stages.SectionRisk), good("b", "", stages.SectionRisk)}, "hop 2 (b): it fills risk"},
 		{"no function", []Hop{{Prefetch: 1, Retry: never, Stage: stages.Stage{Name: "a", Timeout: 1}}}, "needs a function"},
 		{"no prefetch", []Hop{{Retry: never, Stage: good("a", "", "").Stage}}, "prefetch is 0"},
+		{"long waits out of order", []Hop{later(time.Minute, time.Second)}, "the long waits of its retry"},
+		{"no long wait", []Hop{later(0, time.Second)}, "the long waits of its retry"},
 		{"no attempt", []Hop{{Prefetch: 1, Stage: good("a", "", "").Stage}}, "at least one attempt"},
 	}
 	for _, tt := range tests {

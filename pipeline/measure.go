@@ -18,7 +18,7 @@ func (p *Pipeline) measured(hop Hop) message.HandlerMiddleware {
 			trip := tripOf(msg)
 			result := Outcome{
 				Hop: hop.Name(), Job: trip.job, Attempts: trip.attempts, Took: p.Now().Sub(trip.began),
-				Fault: trip.fault, End: trip.end, Letter: trip.letter,
+				Fault: trip.fault, Delay: trip.delay, Paused: trip.fate == paused, End: trip.end, Letter: trip.letter,
 			}
 			p.log(msg.Context(), trip, result)
 			p.Observe(result)
@@ -34,7 +34,7 @@ func (p *Pipeline) log(ctx context.Context, trip *trip, o Outcome) {
 		level = slog.LevelInfo
 	case o.End == DeadLettered:
 		level = slog.LevelError
-	case o.Fault != nil && o.Fault.Class != stages.Stopping:
+	case o.Fault != nil && o.Fault.Class != stages.Stopping && !o.Paused: // the pause itself has its line
 		level = slog.LevelWarn
 	}
 	if !p.Logger.Enabled(ctx, level) {
@@ -50,6 +50,9 @@ func (p *Pipeline) log(ctx context.Context, trip *trip, o Outcome) {
 	if o.Fault != nil {
 		attrs = append(attrs, slog.String("reason", string(o.Fault.Reason)), slog.String("class", string(o.Fault.Class)),
 			slog.String("error", o.Fault.Error()))
+	}
+	if o.Delay > 0 {
+		attrs = append(attrs, slog.Duration("again_in", o.Delay))
 	}
 	if o.Letter != "" {
 		attrs = append(attrs, slog.String("dead_letter", o.Letter))

@@ -56,7 +56,9 @@ type Pipeline struct {
 	tracer     trace.Tracer
 	propagator propagation.TextMapPropagator
 	router     *message.Router
-	stopping   <-chan struct{} // closed when Run is to end; set before any job is taken
+	narrower   Narrower         // nil if the transport is none
+	gates      map[string]*gate // of each hop
+	stopping   <-chan struct{}  // closed when Run is to end; set before any job is taken
 }
 
 // New checks the hops and wires them into a Watermill router. It neither declares nor subscribes anything: [Pipeline.Run]
@@ -78,6 +80,11 @@ func New(o Options) (*Pipeline, error) {
 		tracer:     o.Tracer.Tracer("opencti-ipqs-worker/pipeline"),
 		propagator: propagation.TraceContext{},
 		router:     router,
+		gates:      make(map[string]*gate, len(o.Hops)),
+	}
+	p.narrower, _ = o.Transport.(Narrower)
+	for _, hop := range o.Hops {
+		p.gates[hop.Name()] = newGate(p, hop)
 	}
 	p.mount()
 	return p, nil
@@ -116,18 +123,22 @@ func (p *Pipeline) around(hop Hop) []message.HandlerMiddleware {
 		p.opened(hop),        // the message becomes a job, or the reason why it can't
 		p.traced(hop),        // one span per hop, child of the traceparent that the message carries
 		p.measured(hop),      // what came of the trip, and how long it took
-		p.quarantined(hop),   // given up: to the poison queue; nothing to do: skipped; either way OpenCTI is told
-		p.retried(hop),       // what may pass next time, on the hop's schedule
+		p.decided(hop),       // let in or not; then where it goes: on, to the hop again, later, skipped, to the poison queue
+		p.retried(hop),       // what may pass in a moment, on the hop's schedule
 		middleware.Recoverer, // a panic is one more error
 	}
 }
 
 // mount makes each hop read its own topic and publish where the next one reads.
 func (p *Pipeline) mount() {
-	transport := held{p.Transport}
+	transport := persistent{p.Transport, p}
 	spent := spent(p.Hops)
 	for i, hop := range p.Hops {
-		run := p.run(hop, spent[i], i == len(p.Hops)-1)
+		var next *gate
+		if i < len(p.Hops)-1 {
+			next = p.gates[p.Hops[i+1].Name()]
+		}
+		run := p.run(hop, spent[i], next)
 		var handler *message.Handler
 		if i < len(p.Hops)-1 {
 			handler = p.router.AddHandler(hop.Name(), hop.Name(), transport, p.Hops[i+1].Name(), transport, run)
@@ -141,8 +152,8 @@ func (p *Pipeline) mount() {
 	}
 }
 
-// run is the middle of it all: one attempt of the stage.
-func (p *Pipeline) run(hop Hop, spent []stages.Section, last bool) message.HandlerFunc {
+// run is the middle of it all: one attempt of the stage. Next is the gate of the next hop, nil after the last.
+func (p *Pipeline) run(hop Hop, spent []stages.Section, next *gate) message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
 		trip := tripOf(msg)
 		left, err := p.left(trip)
@@ -154,23 +165,27 @@ func (p *Pipeline) run(hop Hop, spent []stages.Section, last bool) message.Handl
 			return nil, trip.unreadable
 		}
 		job := trip.job
-		job.Repeated = trip.repeated || trip.attempts > 1
+		job.Repeated = trip.repeated || trip.tried || trip.attempts > 1
 		ctx, cancel := context.WithTimeout(msg.Context(), min(hop.Stage.Timeout, left))
 		defer cancel()
+		trip.ran = true
 		job, err = hop.Stage.Run(ctx, job)
 		trip.job = job
-		if err != nil || last {
+		if err != nil || next == nil {
 			return nil, err
+		}
+		if next.shutUntil(trip.deadline) { // a playbook is not to wait there
+			return nil, p.late(fmt.Errorf("the next hop, %s, pauses", next.hop.Name()))
 		}
 		for _, section := range spent {
 			job = job.Without(section)
 		}
 		job.Repeated = trip.repeated
-		next, err := encode(job, watermill.NewULID(), p.Now())
+		msg, err = encode(job, watermill.NewULID(), p.Now())
 		if err != nil {
 			return nil, err
 		}
-		return []*message.Message{next}, nil
+		return []*message.Message{msg}, nil
 	}
 }
 
@@ -181,7 +196,13 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	if err := p.Transport.Declare(ctx, Topics(p.Hops)...); err != nil {
 		return fmt.Errorf("declaring the queues: %w", err)
 	}
-	p.stopping = ctx.Done()
+	running, stop := context.WithCancel(ctx)
+	defer p.reopen() // before it, nobody waits any more
+	defer stop()
+	p.stopping = running.Done()
+	for _, gate := range p.gates {
+		gate.stopping = p.stopping
+	}
 	if err := p.router.Run(ctx); err != nil {
 		return fmt.Errorf("running the hops: %w", err)
 	}
@@ -194,8 +215,12 @@ func (p *Pipeline) Run(ctx context.Context) error {
 // Running is closed once every hop takes messages.
 func (p *Pipeline) Running() <-chan struct{} { return p.router.Running() }
 
-// held is a transport that the router can't close: it would do so as soon as one of its handlers stops, under the feet of
-// jobs still in hand elsewhere.
-type held struct{ Transport }
-
-func (held) Close() error { return nil }
+// reopen leaves the transport as it was, for whoever runs a pipeline on it next.
+func (p *Pipeline) reopen() {
+	for _, gate := range p.gates {
+		gate.keepers.Wait()
+		if _, shut := gate.paused(); shut {
+			p.narrower.SetWindow(gate.hop.Name(), gate.hop.Prefetch)
+		}
+	}
+}

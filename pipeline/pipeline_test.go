@@ -249,36 +249,33 @@ func TestWhatCannotBeDoneIsDeadLettered(t *testing.T) {
 	}
 }
 
-func TestAnAccountWideFaultIsTriedAgainUnlessSomebodyWaits(t *testing.T) {
+func TestAnAccountWideFaultEndsAJobThatSomebodyWaitsFor(t *testing.T) {
 	t.Parallel()
-	for _, attended := range []bool{false, true} {
-		bubble(t, func(t *testing.T) {
-			hops := []pipeline.Hop{step("a", 3, func(_ context.Context, job stages.Job) (stages.Job, error) {
-				return job, &stages.Fault{Class: stages.AccountWide, Reason: stages.ReasonAuth, Err: errors.New("key refused")}
-			})}
-			transport := memory.New(memory.Options{Topics: pipeline.Topics(hops)})
-			ctx, cancel := context.WithCancel(context.Background())
-			want := map[bool]int{false: 3, true: 1}[attended]
-			p, err := pipeline.New(pipeline.Options{
-				Hops: hops, Transport: transport, Ends: &told{}, Attended: attended,
-				Observe: func(o pipeline.Outcome) {
-					if o.End != pipeline.DeadLettered || o.Attempts != want {
-						t.Errorf("attended %v: end = %+v, want dead-lettered after %d attempts", attended, o, want)
-					}
-					cancel()
-				},
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := transport.Publish("a", message.NewMessage("m", []byte(`{"event":{"entity_id":"x"}}`))); err != nil {
-				t.Fatal(err)
-			}
-			if err := errors.Join(p.Run(ctx), transport.Close()); err != nil {
-				t.Error(err)
-			}
+	bubble(t, func(t *testing.T) {
+		hops := []pipeline.Hop{step("a", 3, func(_ context.Context, job stages.Job) (stages.Job, error) {
+			return job, &stages.Fault{Class: stages.AccountWide, Reason: stages.ReasonAuth, Err: errors.New("key refused")}
+		})}
+		transport := memory.New(memory.Options{Topics: pipeline.Topics(hops)})
+		ctx, cancel := context.WithCancel(context.Background())
+		p, err := pipeline.New(pipeline.Options{
+			Hops: hops, Transport: transport, Ends: &told{}, Attended: true,
+			Observe: func(o pipeline.Outcome) {
+				if o.End != pipeline.DeadLettered || o.Attempts != 1 {
+					t.Errorf("end = %+v, want dead-lettered after one attempt", o)
+				}
+				cancel()
+			},
 		})
-	}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := transport.Publish("a", message.NewMessage("m", []byte(`{"event":{"entity_id":"x"}}`))); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(p.Run(ctx), transport.Close()); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestWhatCannotBeReadIsDeadLetteredAsItCame(t *testing.T) {

@@ -23,15 +23,24 @@ func (p *Pipeline) waited(msg *message.Message, trip *trip) {
 	}
 	replayed := msg.Metadata.Get(DeadLetterAt) != ""
 	if trip.job.OpenedAt.IsZero() || replayed {
-		trip.job.OpenedAt = trip.began
+		trip.job.OpenedAt = trip.first
 	}
 	trip.job.Answered = trip.job.Answered || msg.Metadata.Get(MetadataAnswered) == "true"
 	trip.deadline = trip.job.OpenedAt.Add(p.PlaybookMaxWait)
 }
 
+// crashLoop is how often a message is handed out again without any attempt ending, before it counts as what kills workers.
+const crashLoop = 5
+
 // left is how long another attempt may take before the playbook has waited long enough. It returns the fault that ends the
 // job when that is no time, and the longest duration when nobody waits.
 func (p *Pipeline) left(trip *trip) (time.Duration, error) {
+	if trip.deliveries >= crashLoop && trip.unreadable == nil {
+		return 0, &stages.Fault{
+			Class: stages.Permanent, Reason: stages.ReasonCrashLoop,
+			Err: fmt.Errorf("the message was handed out %d times before, and no attempt came to an end", trip.deliveries),
+		}
+	}
 	if trip.job.Answered {
 		return 0, &stages.Fault{
 			Class: stages.Skip, Reason: stages.ReasonAnswered, Err: errors.New("the playbook's step has had its answer"),

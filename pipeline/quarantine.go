@@ -2,8 +2,10 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,26 +16,35 @@ import (
 	"opencti-ipqs-worker/stages"
 )
 
-// quarantined decides what becomes of a job that its stage could not do. A dead letter is safe in the poison queue before
-// anybody is told of it and before the message is acknowledged.
-func (p *Pipeline) quarantined(hop Hop) message.HandlerMiddleware {
+// decided says what becomes of a job: whether it is let in at all, and where it goes when its stage could not do it. A dead
+// letter is safe in the poison queue before anybody is told of it, and a message that goes anywhere is safe there before it
+// is acknowledged.
+func (p *Pipeline) decided(hop Hop) message.HandlerMiddleware {
 	last := hop.Name() == p.Hops[len(p.Hops)-1].Name()
+	gate := p.gates[hop.Name()]
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) ([]*message.Message, error) {
-			out, err := next(msg)
 			trip := tripOf(msg)
+			ticket, admitted := gate.enter()
+			if !admitted {
+				return nil, p.turnedAway(msg, hop, trip)
+			}
+			out, err := next(msg)
+			trip.fault = stages.AsFault(err)
+			probe := gate.leave(ticket, p.verdict(trip, err), trip.fault)
 			if err == nil {
 				if last {
 					trip.end = Published
 				}
 				return out, nil
 			}
-			trip.fault = stages.AsFault(err)
 			switch trip.fault.Class {
 			case stages.Stopping:
 				return nil, err
 			case stages.Skip:
-				return nil, p.skip(msg.Context(), trip)
+				return nil, p.skip(msg, hop, trip)
+			case stages.Transient, stages.Throttled, stages.AccountWide:
+				return nil, p.putOff(msg, hop, trip, probe)
 			default:
 				return nil, p.bury(msg, hop, trip)
 			}
@@ -41,12 +52,45 @@ func (p *Pipeline) quarantined(hop Hop) message.HandlerMiddleware {
 	}
 }
 
-// skip ends a job that there is nothing to do for. While OpenCTI can't be told, the message goes back to its queue: asking
-// again later costs nothing, and the work would never end otherwise.
-func (p *Pipeline) skip(ctx context.Context, trip *trip) error {
+// turnedAway gives back a message that came although its hop takes none.
+func (p *Pipeline) turnedAway(msg *message.Message, hop Hop, trip *trip) error {
+	state, shut := p.gates[hop.Name()].paused()
+	if closed(p.stopping) || !shut {
+		trip.fault = &stages.Fault{Class: stages.Stopping, Reason: stages.ReasonStopping, Err: errors.New("the hop pauses, and the worker stops")}
+		return trip.fault
+	}
+	trip.fault = &stages.Fault{Class: stages.Throttled, Reason: state.Reason, Err: fmt.Errorf("the hop pauses: %s", state.Error)}
+	return p.putOff(msg, hop, trip, true)
+}
+
+// putOff keeps a job that could not be done for a while, as long as there is hope: in its own queue while the hop pauses,
+// which costs it nothing, else in a waiting room. A playbook does not wait for what comes too late.
+func (p *Pipeline) putOff(msg *message.Message, hop Hop, trip *trip, probe bool) error {
+	if probe || p.pauses(trip.fault) {
+		if p.gates[hop.Name()].shutUntil(trip.deadline) {
+			trip.fault = stages.AsFault(p.late(trip.fault))
+			return p.bury(msg, hop, trip)
+		}
+		return p.giveBack(msg, hop, trip)
+	}
+	wait, used, ok := p.later(hop, trip)
+	if !ok {
+		return p.bury(msg, hop, trip)
+	}
+	if !trip.deadline.IsZero() && !p.Now().Add(wait).Before(trip.deadline) {
+		trip.fault = stages.AsFault(p.late(trip.fault))
+		return p.bury(msg, hop, trip)
+	}
+	return p.park(msg, hop, trip, wait, used)
+}
+
+// skip ends a job that there is nothing to do for. While OpenCTI can't be told, the message comes back later: asking again
+// costs nothing, and the work would never end otherwise.
+func (p *Pipeline) skip(msg *message.Message, hop Hop, trip *trip) error {
+	ctx := msg.Context()
 	err := p.again(ctx, brief, time.Time{}, func() error { return p.Ends.Skipped(ctx, trip.job, trip.fault) })
 	if p.mayPass(err) {
-		return fmt.Errorf("ending a skipped job: %w", err)
+		return p.comeBack(msg, hop, trip, fmt.Errorf("ending a skipped job: %w", err))
 	}
 	trip.end = Skipped
 	p.untold(ctx, trip, err)
@@ -76,7 +120,7 @@ func (p *Pipeline) buryPlaybook(msg *message.Message, hop Hop, trip *trip) error
 	letter := p.letter(msg, hop, trip)
 	err := p.tell(ctx, trip, letter)
 	if p.mayPass(err) {
-		return fmt.Errorf("answering a playbook after %w: %w", trip.fault, err)
+		return p.comeBack(msg, hop, trip, fmt.Errorf("answering a playbook after %w: %w", trip.fault, err))
 	}
 	if err == nil {
 		letter.Metadata.Set(MetadataAnswered, "true")
@@ -115,7 +159,7 @@ func (p *Pipeline) untold(ctx context.Context, trip *trip, err error) {
 func (p *Pipeline) letter(msg *message.Message, hop Hop, trip *trip) *message.Message {
 	letter := message.NewMessage(watermill.NewULID(), msg.Payload)
 	for key, value := range msg.Metadata {
-		if key != MetadataRedelivered {
+		if !slices.Contains(ours, key) {
 			letter.Metadata.Set(key, value)
 		}
 	}
@@ -125,7 +169,7 @@ func (p *Pipeline) letter(msg *message.Message, hop Hop, trip *trip) *message.Me
 	set(DeadLetterClass, string(trip.fault.Class))
 	set(DeadLetterError, capped(trip.fault.Error(), 1024))
 	set(DeadLetterAttempts, strconv.Itoa(trip.attempts))
-	set(DeadLetterFirstAt, writeTime(trip.began))
+	set(DeadLetterFirstAt, writeTime(trip.first))
 	set(DeadLetterAt, writeTime(p.Now()))
 	set(DeadLetterJob, trip.job.ID)
 	set(DeadLetterVersion, p.Version)

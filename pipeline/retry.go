@@ -14,9 +14,9 @@ import (
 	"opencti-ipqs-worker/stages"
 )
 
-// retried runs the stage again while its fault may pass and the hop's schedule has attempts left. It waits the longer of
-// the schedule's wait and what the other side asked for, but never longer than a playbook waits for the job. A shutdown ends
-// the waiting: the job goes back untouched.
+// retried runs the stage again while its fault may pass in a moment and the hop's schedule has attempts left. It waits the
+// schedule's wait or what the other side asked for, but never longer than a playbook waits for the job. A shutdown ends the
+// waiting: the job goes back untouched.
 func (p *Pipeline) retried(hop Hop) message.HandlerMiddleware {
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) (out []*message.Message, err error) {
@@ -33,25 +33,29 @@ func (p *Pipeline) retried(hop Hop) message.HandlerMiddleware {
 const (
 	// longestWait bounds what another side may ask for before one attempt.
 	longestWait = time.Minute
-	// patience is how long a job may be told to come back later, in all, before that counts as failing.
+	// patience is how long a job in hand may be told to come back later, in all, before that counts as failing.
 	patience = 5 * time.Minute
+	// moment is the same where there are waiting rooms: what takes longer is waited for there.
+	moment = 3 * time.Second
 )
 
 // again calls do until it succeeds, fails for good, or the schedule is through. Being told to come back later is no
-// attempt of the schedule's, as long as patience lasts: the job has done nothing wrong. Where there is a deadline, it gives
-// up as soon as the next call would come after it.
+// attempt of the schedule's, as long as patience lasts: the job has done nothing wrong. What makes the hop pause is not
+// tried again here. Where there is a deadline, it gives up as soon as the next call would come after it.
 func (p *Pipeline) again(ctx context.Context, schedule Schedule, deadline time.Time, do func() error) error {
-	waits := schedule.waits()
+	waits, roomy := schedule.waits(), len(schedule.Later) > 0 && !p.Attended
 	var told time.Duration // waited because we were told to
 	for {
 		err := do()
 		fault := stages.AsFault(err)
-		if fault == nil || !p.passing(fault.Class) {
+		if fault == nil || !p.passing(fault.Class) || p.pauses(fault) {
 			return err
 		}
 		var wait time.Duration
-		if fault.Class == stages.Throttled && told < patience {
-			wait = jittered(min(max(fault.After, time.Second), longestWait))
+		if asked := max(fault.After, time.Second); roomy && told+asked > moment && fault.Class == stages.Throttled {
+			return err
+		} else if fault.Class == stages.Throttled && told < patience {
+			wait = jittered(min(asked, longestWait))
 			told += wait
 		} else if wait = waits.NextBackOff(); wait == backoff.Stop {
 			return err

@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"context"
+
 	"github.com/ThreeDotsLabs/watermill/message"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -23,16 +25,22 @@ const (
 	AttributeType     = attribute.Key("opencti.entity.type")
 )
 
-// traced makes the hop's span: a child of the one that the message carries, else the first of the job's trace.
+// traced makes the hop's span: a child of the one that the message carries, else the first of the job's trace. The one of a
+// replay is the first of a new trace, with a link to the trace of the dead letter.
 func (p *Pipeline) traced(hop Hop) message.HandlerMiddleware {
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) ([]*message.Message, error) {
 			trip := tripOf(msg)
 			ctx := p.propagator.Extract(msg.Context(), carrier(msg))
+			options := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindConsumer)}
 			if !trace.SpanContextFromContext(ctx).IsValid() {
-				ctx = p.Root(ctx, trip.job.ID)
+				if link, replayed := p.replayed(msg); replayed {
+					options = append(options, trace.WithLinks(link))
+				} else {
+					ctx = p.Root(ctx, trip.job.ID)
+				}
 			}
-			ctx, span := p.tracer.Start(ctx, "hop "+hop.Name(), trace.WithSpanKind(trace.SpanKindConsumer))
+			ctx, span := p.tracer.Start(ctx, "hop "+hop.Name(), options...)
 			defer span.End()
 			msg.SetContext(ctx)
 			out, err := next(msg)
@@ -45,6 +53,12 @@ func (p *Pipeline) traced(hop Hop) message.HandlerMiddleware {
 			return out, err
 		}
 	}
+}
+
+func (p *Pipeline) replayed(msg *message.Message) (trace.Link, bool) {
+	original := propagation.MapCarrier{"traceparent": msg.Metadata.Get(MetadataReplayed)}
+	span := trace.SpanContextFromContext(p.propagator.Extract(context.Background(), original))
+	return trace.Link{SpanContext: span}, span.IsValid()
 }
 
 func describe(span trace.Span, hop Hop, trip *trip) {
@@ -73,8 +87,10 @@ func outcome(trip *trip) string {
 	switch {
 	case trip.end != "":
 		return string(trip.end)
+	case trip.fate != "":
+		return string(trip.fate)
 	case trip.fault != nil:
-		return "returned"
+		return string(returned)
 	default:
 		return "passed_on"
 	}

@@ -14,12 +14,20 @@ type trip struct {
 	job        stages.Job // as far as it got
 	unreadable error      // why there is none
 	repeated   bool       // the job may have been beyond this hop before
-	attempts   int
+	tried      bool       // this hop's stage has run for it, on an earlier trip
+	came       int        // attempts of earlier trips
+	attempts   int        // of all
+	later      int        // how many of the schedule's long waits are used up
+	deliveries int        // how often it was handed out before without an end
+	first      time.Time  // when the first attempt began
 	began      time.Time
 	deadline   time.Time // until when a playbook waits for the job; zero where none does
+	ran        bool      // the stage has run on this trip
 
 	// Set when it is over:
 	end    End
+	fate   fate
+	delay  time.Duration // in the waiting room
 	fault  *stages.Fault
 	letter string
 }
@@ -34,15 +42,28 @@ const (
 	DeadLettered End = "dead_lettered"
 )
 
+// fate is where a message has gone that came to no end and not to the next hop.
+type fate string
+
+const (
+	returned fate = "returned" // the transport keeps it
+	parked   fate = "parked"   // into a waiting room
+	paused   fate = "paused"   // to the hop's topic again, for the hop takes no jobs
+)
+
 // Outcome is what came of one trip.
 type Outcome struct {
 	Hop string
 	// Job as far as it got; its ID is empty when the message could not be read.
-	Job      stages.Job
+	Job stages.Job
+	// Attempts counts the runs of the hop's stage, those of earlier trips included.
 	Attempts int
 	Took     time.Duration
 	// Fault is nil for a trip that went well. A fault of class stopping means that the message went back to its queue.
 	Fault *stages.Fault
+	// Delay is set when the message went into a waiting room for so long, Paused when it went back because its hop pauses.
+	Delay  time.Duration
+	Paused bool
 	// End is set when the job ended here; Letter is the id of its dead letter.
 	End    End
 	Letter string
@@ -61,11 +82,26 @@ func (p *Pipeline) opened(hop Hop) message.HandlerMiddleware {
 			} else {
 				trip.job, trip.unreadable = decode(msg, hop.Stage)
 			}
+			p.remember(msg, trip)
 			p.waited(msg, trip)
-			trip.repeated = trip.job.Repeated || msg.Metadata.Get(MetadataRedelivered) == "true"
 			msg.SetContext(context.WithValue(msg.Context(), tripKey{}, trip))
 			return next(msg)
 		}
+	}
+}
+
+// remember fills in what the message has been through. A dead letter that comes back may have been anywhere.
+func (p *Pipeline) remember(msg *message.Message, trip *trip) {
+	get := msg.Metadata.Get
+	trip.repeated = trip.job.Repeated || get(MetadataRedelivered) == "true" || get(MetadataRepeated) == "true" ||
+		get(DeadLetterAt) != ""
+	trip.tried = get(MetadataAttempts) != ""
+	trip.came = readCount(get(MetadataAttempts))
+	trip.attempts = trip.came
+	trip.later = readCount(get(MetadataLater))
+	trip.deliveries = readCount(get(MetadataDeliveries))
+	if trip.first = readTime(get(MetadataFirstAt)); trip.first.IsZero() {
+		trip.first = trip.began
 	}
 }
 

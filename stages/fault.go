@@ -51,6 +51,7 @@ const (
 	ReasonBroker         Reason = "broker"          // RabbitMQ did not take or route a message
 	ReasonContract       Reason = "contract"        // OpenCTI refused what we sent
 	ReasonPanic          Reason = "panic"           // our own defect
+	ReasonCrashLoop      Reason = "crash_loop"      // workers died over it again and again
 	ReasonStopping       Reason = "stopping"        // shutdown
 	ReasonOther          Reason = "other"           // anything else
 )

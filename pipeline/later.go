@@ -1,0 +1,171 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"opencti-ipqs-worker/stages"
+)
+
+// Keys of the metadata that a message has on top of what it came with when a hop sent it back, to its own topic or into one
+// of its waiting rooms. They are how attempts are counted over restarts. The body is as it came.
+const (
+	// MetadataAttempts is how many runs of the hop's stage count so far.
+	MetadataAttempts = "ipqs_worker_attempts"
+	// MetadataFirstAt is when the first of them began, RFC 3339 with milliseconds.
+	MetadataFirstAt = "ipqs_worker_first_attempt_at"
+	// MetadataLater is how many of the waits of [Schedule].Later are used up.
+	MetadataLater = "ipqs_worker_later"
+	// MetadataLastReason is why it was sent back.
+	MetadataLastReason = "ipqs_worker_last_reason"
+	// MetadataRepeated is "true" when the job may have been beyond this hop before.
+	MetadataRepeated = "ipqs_worker_repeated"
+)
+
+// ours lists what a message gathers on its way through one hop, and what a dead letter or a replay has no use for.
+var ours = []string{
+	MetadataRedelivered, MetadataDeliveries,
+	MetadataAttempts, MetadataFirstAt, MetadataLater, MetadataLastReason, MetadataRepeated,
+}
+
+const (
+	// throttledFor is how long a job may be told to come back later, in all, before that counts as failing.
+	throttledFor = time.Hour
+	// sendTimeout bounds how long a job that is sent back waits for room in a queue.
+	sendTimeout = 10 * time.Second
+)
+
+// room is the topic of a hop's waiting room, such as "lookup.retry.30s".
+func (h Hop) room(wait time.Duration) string { return h.Name() + ".retry." + short(wait) }
+
+func short(d time.Duration) string {
+	switch {
+	case d >= time.Hour && d%time.Hour == 0:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	case d >= time.Minute && d%time.Minute == 0:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	default:
+		return d.String()
+	}
+}
+
+// rooms lists the hop's different waits, the shortest first.
+func (s Schedule) rooms() []time.Duration {
+	return slices.Compact(slices.Sorted(slices.Values(s.Later)))
+}
+
+// fitting is the first room that is long enough, else the longest one.
+func (s Schedule) fitting(wait time.Duration) time.Duration {
+	rooms := s.rooms()
+	for _, room := range rooms {
+		if room >= wait {
+			return room
+		}
+	}
+	return rooms[len(rooms)-1]
+}
+
+// later says into which room a job goes that its stage could not do for a while, and how many of the schedule's waits it
+// has used up then. It is the first room that is as long as the other side asked for. To be told to come back later is not
+// the job's fault and uses up nothing, as long as that has not gone on for [throttledFor].
+func (p *Pipeline) later(hop Hop, trip *trip) (wait time.Duration, used int, ok bool) {
+	schedule, fault := hop.Retry, trip.fault
+	if p.Attended || len(schedule.Later) == 0 || !p.passing(fault.Class) {
+		return 0, 0, false
+	}
+	if fault.Class == stages.Throttled && p.Now().Sub(trip.first) < throttledFor {
+		return schedule.fitting(fault.After), trip.later, true
+	}
+	if trip.later >= len(schedule.Later) {
+		return 0, 0, false
+	}
+	return schedule.fitting(max(schedule.Later[trip.later], fault.After)), trip.later + 1, true
+}
+
+// park puts the message into a waiting room, with what it has been through.
+func (p *Pipeline) park(msg *message.Message, hop Hop, trip *trip, wait time.Duration, used int) error {
+	back := p.copied(msg, trip, trip.attempts)
+	back.Metadata.Set(MetadataLater, strconv.Itoa(used))
+	if err := p.send(msg.Context(), hop.room(wait), back); err != nil {
+		return fmt.Errorf("putting off after %w: %w", trip.fault, err)
+	}
+	trip.fate, trip.delay = parked, wait
+	return nil
+}
+
+// comeBack has the message handed out again after a while, for it could not be ended. Where the hop has no waiting room,
+// or that can't be reached, the error makes the transport keep the message. No attempt is counted, nor any deadline kept:
+// there is nothing else to be done.
+func (p *Pipeline) comeBack(msg *message.Message, hop Hop, trip *trip, cause error) error {
+	if p.Attended || len(hop.Retry.Later) == 0 {
+		return cause
+	}
+	wait := hop.Retry.fitting(stages.AsFault(cause).After)
+	if err := p.send(msg.Context(), hop.room(wait), p.copied(msg, trip, trip.came)); err != nil {
+		return fmt.Errorf("%w; putting it off: %w", cause, err)
+	}
+	trip.fate, trip.delay = parked, wait
+	return nil
+}
+
+// giveBack puts the message back into the hop's own topic, as if nothing had happened: no attempt is counted.
+func (p *Pipeline) giveBack(msg *message.Message, hop Hop, trip *trip) error {
+	if err := p.send(msg.Context(), hop.Name(), p.copied(msg, trip, trip.came)); err != nil {
+		return fmt.Errorf("giving back after %w: %w", trip.fault, err)
+	}
+	trip.fate = paused
+	return nil
+}
+
+// copied is the message as it came, with what has to be known when it comes again.
+func (p *Pipeline) copied(msg *message.Message, trip *trip, attempts int) *message.Message {
+	back := message.NewMessage(msg.UUID, msg.Payload)
+	back.Metadata = maps.Clone(msg.Metadata)
+	delete(back.Metadata, MetadataRedelivered)
+	delete(back.Metadata, MetadataDeliveries)
+	if !trip.tried && !trip.ran {
+		return back // it has not been here
+	}
+	set := setter(back)
+	set(MetadataAttempts, strconv.Itoa(attempts))
+	if attempts > 0 || !trip.deadline.IsZero() { // a playbook has waited, whatever counts
+		set(MetadataFirstAt, writeTime(trip.first))
+	}
+	set(MetadataLastReason, string(trip.fault.Reason))
+	if trip.repeated {
+		set(MetadataRepeated, "true")
+	}
+	p.propagator.Inject(msg.Context(), carrier(back))
+	return back
+}
+
+// send publishes to a topic of the hop's own. It gives up after a while: a job in hand is to be settled.
+func (p *Pipeline) send(ctx context.Context, topic string, msg *message.Message) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTimeout)
+	defer cancel()
+	msg.SetContext(ctx)
+	return p.Transport.Publish(topic, msg)
+}
+
+// persistent is a transport that is asked more than once to take what a stage has done: the stage would have to do it again
+// otherwise, and IPQS be paid again. The router can't close it: it would do so as soon as one of its handlers stops, under
+// the feet of jobs still in hand elsewhere.
+type persistent struct {
+	Transport
+	pipeline *Pipeline
+}
+
+// Publish is called by the router with what a stage has made.
+func (t persistent) Publish(topic string, messages ...*message.Message) error {
+	return t.pipeline.again(context.Background(), brief, time.Time{}, func() error {
+		return t.Transport.Publish(topic, messages...)
+	})
+}
+
+func (persistent) Close() error { return nil }
