@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/url"
@@ -31,12 +32,12 @@ func carriers(o Options, client *opencti.Client, p *presence) func(context.Conte
 		if withoutRabbitMQ(c) {
 			carrier = newEmbedded(o, topics)
 		} else if rabbit, err := rabbitMQ(o, to, topics); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("connecting to the broker: %w", err)
 		} else {
 			carrier = rabbit
 		}
 		if c.PushByAPI {
-			carrier = pushing{carrier, client, c.ID}
+			carrier = pushing{carrier, client, c.ID, o.Logger}
 		}
 		if !c.Callback.On {
 			return carrier, nil

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/pipeline"
@@ -23,53 +24,62 @@ type pushing struct {
 		PushBundle(ctx context.Context, connectorID, workID string, bundle []byte) error
 	}
 	connectorID string
+	log         *slog.Logger
 }
 
 // part is one message of a bundle on its way from the envelope to Push.
 type part struct {
-	WorkID string          `json:"work,omitempty"`
-	Bundle json.RawMessage `json:"bundle"`
+	WorkID  string          `json:"work,omitempty"`
+	DraftID string          `json:"draft,omitempty"`
+	Bundle  json.RawMessage `json:"bundle"`
 }
 
 // wrapPart is the envelope of a part.
 func wrapPart(o opencti.PushOptions, bundle []byte) ([]byte, error) {
-	return encode(part{o.WorkID, bundle})
+	return encode(part{o.WorkID, o.DraftID, bundle})
 }
 
 // Push puts the parts of one bundle together and hands it to OpenCTI.
 func (p pushing) Push(ctx context.Context, messages [][]byte) error {
-	workID, bundle, err := join(messages)
+	first, bundle, err := join(messages)
 	if err != nil {
 		return &stages.Fault{Class: stages.Permanent, Reason: stages.ReasonMalformed, Err: fmt.Errorf("joining the bundle: %w", err)}
 	}
-	return p.client.PushBundle(ctx, p.connectorID, workID, bundle)
+	if first.DraftID != "" {
+		p.log.WarnContext(ctx, "the results of a job from a draft go into the live data: OpenCTI's API has no way to name the draft",
+			slog.String("draft", first.DraftID), slog.String("work", first.WorkID))
+	}
+	return p.client.PushBundle(ctx, p.connectorID, first.WorkID, bundle)
 }
 
-func join(messages [][]byte) (workID string, bundle []byte, err error) {
+// join puts the parts of one bundle together. first is the first of them, which says what all say.
+func join(messages [][]byte) (first part, bundle []byte, err error) {
 	var whole struct {
 		Type        string            `json:"type"`
 		ID          string            `json:"id"`
 		SpecVersion string            `json:"spec_version"`
 		Objects     []json.RawMessage `json:"objects"`
 	}
-	for _, message := range messages {
+	for i, message := range messages {
 		var p part
 		if err := json.Unmarshal(message, &p); err != nil {
-			return "", nil, err
+			return part{}, nil, err
+		}
+		if i == 0 {
+			first = p
 		}
 		objects := whole.Objects
 		whole.Objects = nil
 		if err := json.Unmarshal(p.Bundle, &whole); err != nil {
-			return "", nil, err
+			return part{}, nil, err
 		}
 		whole.Objects = append(objects, whole.Objects...)
-		workID = p.WorkID
 	}
 	if len(whole.Objects) == 0 {
-		return "", nil, errors.New("there are no objects")
+		return part{}, nil, errors.New("there are no objects")
 	}
 	bundle, err = encode(whole)
-	return workID, bundle, err
+	return first, bundle, err
 }
 
 // encode writes JSON as a bundle's text must travel: <, > and & as they are.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -45,8 +47,12 @@ func TestPushJoins(t *testing.T) {
 		messages = append(messages, message)
 	}
 	to := &pushed{}
-	if err := (pushing{client: to, connectorID: "connector"}).Push(t.Context(), messages); err != nil {
+	var log syncBuffer
+	if err := (pushing{client: to, connectorID: "connector", log: slog.New(slog.NewTextHandler(&log, nil))}).Push(t.Context(), messages); err != nil {
 		t.Fatalf("Push() = %v", err)
+	}
+	if !strings.Contains(log.String(), "draft=lost") {
+		t.Errorf("the log is %q, want it to say that the draft is lost", log.String())
 	}
 	if to.connectorID != "connector" || to.workID != "work_1" {
 		t.Errorf("pushed for %q, %q, want the connector and the work", to.connectorID, to.workID)

@@ -27,7 +27,7 @@ type called struct {
 	Carrier
 	*inbox
 	server *callback.Server
-	undrop func() bool
+	attend func() bool // stops waiting for the end of the session
 }
 
 // listen has jobs posted to the carrier from now on. When ctx ends, no more are taken.
@@ -62,7 +62,7 @@ func listen(ctx context.Context, o Options, p *presence, carrier Carrier, first 
 	if err != nil {
 		return nil, fmt.Errorf("CONNECTOR_LISTEN_PROTOCOL_API_PORT: %w", err)
 	}
-	return &called{Carrier: carrier, inbox: inbox, server: server, undrop: context.AfterFunc(ctx, server.Drain)}, nil
+	return &called{Carrier: carrier, inbox: inbox, server: server, attend: context.AfterFunc(ctx, server.Drain)}, nil
 }
 
 // Declare makes the first hop's queue ours too, and then lets jobs in.
@@ -79,7 +79,7 @@ func (c *called) Ready() error { return errors.Join(c.server.Ready(), c.Carrier.
 
 // Close answers the workers that still wait, whose jobs stay with OpenCTI, and closes the carrier.
 func (c *called) Close() error {
-	c.undrop()
+	c.attend()
 	return errors.Join(c.server.Close(), c.Carrier.Close())
 }
 

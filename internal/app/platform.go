@@ -45,6 +45,9 @@ func newClient(o Options) (*opencti.Client, error) {
 
 // newRisks builds what stands around a call to IPQS, outermost first: the breaker, then the client.
 func newRisks(c config.Config, version string, logger *slog.Logger) (*ipqs.Breaker, error) {
+	if err := proxies(); err != nil {
+		return nil, fmt.Errorf("making the IPQS client: %w", err)
+	}
 	client, err := ipqs.NewClient(ipqs.Options{
 		BaseURL:   c.IPQS.BaseURL,
 		Key:       c.IPQS.PrivateKey.Reveal(),

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -91,7 +90,7 @@ func (w *worker) session(ctx context.Context, to opencti.Registration) (worked b
 	world := w.world
 	carrier, err := w.connect(ctx, to, pipeline.Topics(pipeline.Definition(world)))
 	if err != nil {
-		return false, unmendableError{fmt.Errorf("connecting to the broker: %w", err)}
+		return false, unmendableError{err}
 	}
 	defer func() {
 		if err := carrier.Close(); err != nil {

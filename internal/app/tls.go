@@ -16,6 +16,9 @@ import (
 // platformTransport carries requests to OpenCTI: over the proxy that HTTPS_PROXY and its like name, to whom the system
 // and HTTPS_CA_CERTIFICATES trust.
 func platformTransport(o config.OpenCTI) (http.RoundTripper, error) {
+	if err := proxies(); err != nil {
+		return nil, err
+	}
 	trusted, err := trusting("HTTPS_CA_CERTIFICATES", o.CA)
 	if err != nil {
 		return nil, err
