@@ -39,6 +39,9 @@ func wrapPart(o opencti.PushOptions, bundle []byte) ([]byte, error) {
 	return encode(part{o.WorkID, o.DraftID, bundle})
 }
 
+// SetWindow implements [pipeline.Narrower].
+func (p pushing) SetWindow(topic string, n int) { narrow(p.Carrier, topic, n) }
+
 // Push puts the parts of one bundle together and hands it to OpenCTI.
 func (p pushing) Push(ctx context.Context, messages [][]byte) error {
 	first, bundle, err := join(messages)

@@ -74,6 +74,16 @@ func (c *called) Declare(ctx context.Context, topics ...pipeline.Topic) error {
 	return nil
 }
 
+// SetWindow implements [pipeline.Narrower].
+func (c *called) SetWindow(topic string, n int) { narrow(c.Carrier, topic, n) }
+
+// narrow passes on what only some carriers can do.
+func narrow(carrier Carrier, topic string, n int) {
+	if narrower, ok := carrier.(pipeline.Narrower); ok {
+		narrower.SetWindow(topic, n)
+	}
+}
+
 // Ready returns nil while jobs are taken and carried.
 func (c *called) Ready() error { return errors.Join(c.server.Ready(), c.Carrier.Ready()) }
 
@@ -116,7 +126,7 @@ func newEmbedded(o Options, topics []pipeline.Topic) embedded {
 		poison:    make(map[string]bool),
 	}
 	for _, topic := range topics {
-		if topic.Prefetch == 0 {
+		if topic.Prefetch == 0 && topic.Delay == 0 {
 			e.poison[topic.Name] = true
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -178,5 +179,60 @@ func TestObservedByNobodyElse(t *testing.T) {
 	observed(pushing{}, func(pipeline.Outcome) { seen++ })(pipeline.Outcome{})
 	if seen != 1 {
 		t.Errorf("observer called %d times, want once", seen)
+	}
+}
+
+// TestCarriersNarrow: every carrier of ours passes on what the pipeline asks of those that can do it.
+func TestCarriersNarrow(t *testing.T) {
+	t.Parallel()
+	for _, environ := range [][]string{
+		nil,
+		{"CONNECTOR_QUEUE_PROTOCOL=api"},
+		{"CONNECTOR_LISTEN_PROTOCOL=API", "CONNECTOR_LISTEN_PROTOCOL_API_PORT=" + freePort(t)},
+		{"CONNECTOR_LISTEN_PROTOCOL=API", "CONNECTOR_LISTEN_PROTOCOL_API_PORT=" + freePort(t), "CONNECTOR_QUEUE_PROTOCOL=api"},
+	} {
+		o := Options{Config: load(t, append(environ, "MQ_HOST=127.0.0.1", "MQ_PORT=1")...), Logger: slog.New(slog.DiscardHandler)}
+		carrier, err := carriers(o, nil, standing(t, "6.9.28", ""))(t.Context(), opencti.Registration{Listen: "listen"}, twoTopics)
+		if err != nil {
+			t.Fatalf("%q: %v", environ, err)
+		}
+		narrower, ok := carrier.(pipeline.Narrower)
+		if !ok {
+			t.Errorf("%q: carrier %T is no pipeline.Narrower", environ, carrier)
+		} else {
+			narrower.SetWindow("resolve", 0)
+		}
+		if err := carrier.Close(); err != nil {
+			t.Errorf("%q: Close() = %v", environ, err)
+		}
+	}
+}
+
+// TestEmbeddedKeepsWhatWaits: no dead letters, but what a waiting room has comes back.
+func TestEmbeddedKeepsWhatWaits(t *testing.T) {
+	t.Parallel()
+	topics := append(slices.Clone(twoTopics), pipeline.Topic{Name: "resolve.later", Delay: time.Millisecond, Back: "resolve"})
+	carrier := newEmbedded(Options{}, topics)
+	defer func() { _ = carrier.Close() }()
+	jobs, err := carrier.Subscribe(t.Context(), "resolve")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, topic := range []string{"resolve.poison", "resolve.later"} {
+		if err := carrier.Publish(topic, message.NewMessage("1", []byte(topic))); err != nil {
+			t.Errorf("Publish(%s) = %v", topic, err)
+		}
+	}
+	select {
+	case msg := <-jobs:
+		msg.Ack()
+		if string(msg.Payload) != "resolve.later" {
+			t.Errorf("handed out %s, want what waited", msg.Payload)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("what waited does not come back")
+	}
+	if letters := carrier.DeadLetters("resolve.poison"); len(letters) > 0 {
+		t.Errorf("%d dead letters are kept, want none", len(letters))
 	}
 }
