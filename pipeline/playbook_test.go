@@ -41,6 +41,8 @@ type world struct {
 	lookup func(ctx context.Context) (*ipqs.Report, error)
 	// hears says, for the n-th answer, whether OpenCTI takes it.
 	hears func(n int) error
+	// takesWorks says that not only playbooks ask.
+	takesWorks bool
 
 	mu      sync.Mutex
 	tries   int
@@ -89,6 +91,9 @@ func (w *world) Announce(context.Context, string, int, bool) (opencti.WorkState,
 func (w *world) Push(context.Context, [][]byte) error { return w.work("pushed") }
 
 func (w *world) work(what string) error {
+	if w.takesWorks {
+		return nil
+	}
 	w.t.Errorf("a playbook's job was %s, want nothing told of works and nothing pushed", what)
 	return nil
 }
