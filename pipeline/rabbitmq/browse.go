@@ -26,12 +26,17 @@ var _ pipeline.Postbox = (*Transport)(nil)
 
 // Browse visits the messages of a topic without subscribers, as [pipeline.Postbox] says: those that its queue has when it
 // begins, one after the other, with at most 200 bodies in memory. All it does goes over one channel, whose end gives back to
-// the queue what was kept. Letters in the hand of another browser are not seen.
+// the queue what was kept, which may take a moment longer than Browse; a quorum queue does not keep the order. Letters in the
+// hand of another browser are not seen.
 //
 // A replay and the end of its letter are one AMQP transaction: whenever the client dies, the broker has done both or
 // neither. This holds on classic and quorum queues, as the broker's channel carries out a commit as a whole. It does not make
-// the two queues' disks one: if the broker dies within the moment of a commit, the letter may come twice or, on classic
-// queues, in theory not at all. A replay to a queue that does not exist is [ErrUnroutable] and keeps its letter.
+// the two queues' disks one: a commit does not hold the ack back until the message is on disk, so a broker that dies within
+// that moment may have both or none of them afterwards.
+//
+// A replay to a queue that does not exist is [ErrUnroutable], one to a classic queue that is full [ErrRefused]; both keep the
+// letter. RabbitMQ 3.10 does not tell of a full quorum queue in a transaction, and the message would be gone: do not limit
+// the length of quorum queues that are replayed to (ours have no limit).
 func (t *Transport) Browse(ctx context.Context, topic string, visit func(*message.Message) (pipeline.Fate, error)) error {
 	t.mu.Lock()
 	known, ok := t.topics[topic]
@@ -332,7 +337,7 @@ func (b *browser) call(ctx context.Context, do func() error) error {
 	case <-ctx.Done():
 		b.abandoned = true
 		go func() { // It ends with the connection at the latest.
-			<-done
+			_ = <-done // Whatever became of it: nobody waits any more.
 			if b.ch != nil {
 				b.transport.closeChannel(b.ch)
 			}

@@ -35,7 +35,7 @@ func (c *consumer) run() (consumed bool, err error) {
 		}
 		if c.stop.Err() != nil {
 			c.drain()
-			return true, nil
+			return true, nil //nolint:nilerr // it was to stop
 		}
 		var work chan<- delivery
 		var next delivery

@@ -28,6 +28,21 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // open makes a transport with the defaults of tests, and closes it and deletes its queues at the end of the test.
 func open(t *testing.T, change func(*rabbitmq.Options)) *rabbitmq.Transport {
 	t.Helper()
+	transport, err := rabbitmq.New(options(t, change))
+	if err != nil {
+		t.Fatalf("New() = %v", err)
+	}
+	t.Cleanup(func() {
+		if err := transport.Close(); err != nil {
+			t.Errorf("Close() = %v", err)
+		}
+	})
+	return transport
+}
+
+// options are the defaults of tests, changed.
+func options(t *testing.T, change func(*rabbitmq.Options)) rabbitmq.Options {
+	t.Helper()
 	o := rabbitmq.Options{
 		Connection:   wamqp.ConnectionConfig{AmqpURI: pipelinetest.AMQPURL(t)},
 		Prefix:       pipelinetest.Namespace(),
@@ -38,16 +53,7 @@ func open(t *testing.T, change func(*rabbitmq.Options)) *rabbitmq.Transport {
 	if change != nil {
 		change(&o)
 	}
-	transport, err := rabbitmq.New(o)
-	if err != nil {
-		t.Fatalf("New() = %v", err)
-	}
-	t.Cleanup(func() {
-		if err := transport.Close(); err != nil {
-			t.Errorf("Close() = %v", err)
-		}
-	})
-	return transport
+	return o
 }
 
 // direct gives a channel of a connection of its own, past the transport.
