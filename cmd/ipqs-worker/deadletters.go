@@ -369,7 +369,9 @@ func counted(t deadletters.Tally, done string, f deadletters.Filter) string {
 	case t.Seen.Total == 0:
 		return "no dead letters"
 	case t.Done.Total == 0 && !f.IsZero():
-		return fmt.Sprintf("none of the dead letters is meant; there are %v", t.Seen)
+		return fmt.Sprintf("no dead letter matches; there are %v", t.Seen)
+	case !t.Whole:
+		return fmt.Sprintf("%s: %v, and there are more", done, t.Done)
 	case t.Done.Total == t.Seen.Total:
 		return fmt.Sprintf("%s: %v", done, t.Done)
 	}

@@ -118,6 +118,7 @@ func (s Store) each(ctx context.Context, f Filter, decide func(pipeline.DeadLett
 			return tally, fmt.Errorf("going through the dead letters of %s: %w", hop.Name(), err)
 		}
 	}
+	tally.Whole = true
 	return tally, nil
 }
 

@@ -142,6 +142,9 @@ func TestReplay(t *testing.T) {
 			if err != nil || tally.Done.Total != preview.Done.Total || tally.Done.Total != previewed {
 				t.Errorf("Replay() = %v, %v, want as in the preview: %v", tally.Done, err, preview.Done)
 			}
+			if want := tt.replay.Limit == 0; tally.Whole != want || preview.Whole != want {
+				t.Errorf("Whole = %v in the replay, %v in the preview, want %v", tally.Whole, preview.Whole, want)
+			}
 			left := append(b.ids("lookup.poison"), b.ids("publish.poison")...)
 			got := []string{
 				strings.Join(b.replayed("resolve"), " "), strings.Join(b.replayed("lookup"), " "),

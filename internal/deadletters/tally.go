@@ -14,6 +14,8 @@ import (
 type Tally struct {
 	// Seen counts the letters that were there, Done those of them that were listed, replayed, dropped or exported.
 	Seen, Done Census
+	// Whole says that they went through all of it, and did not stop at a limit.
+	Whole bool
 	// Missing lists the ids of the filter that no letter has.
 	Missing []string
 	// Refused holds an error for each letter that could not be replayed. It stays where it was.

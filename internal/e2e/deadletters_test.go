@@ -154,7 +154,10 @@ func TestDeadLettersComeHome(t *testing.T) {
 		!strings.Contains(stderr, "replayed: 1 (lookup 1; invalid_value 1), of 11 dead letters") {
 		t.Errorf("replay of one that is gone, and of another, wrote %q", stderr)
 	}
-	w.operate(0, "replay", "--hop", "lookup", "--limit", "4", "--rate", "50")
+	if _, stderr := w.operate(0, "replay", "--hop", "lookup", "--limit", "4", "--rate", "50"); stderr !=
+		"replayed: 4 (lookup 4; invalid_value 4), and there are more\n" {
+		t.Errorf("replay of a few wrote %q", stderr)
+	}
 	if n := len(w.list()); n != 6 {
 		t.Errorf("%d letters are left, want 6", n)
 	}
