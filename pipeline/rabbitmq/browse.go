@@ -337,7 +337,7 @@ func (b *browser) call(ctx context.Context, do func() error) error {
 	case <-ctx.Done():
 		b.abandoned = true
 		go func() { // It ends with the connection at the latest.
-			_ = <-done // Whatever became of it: nobody waits any more.
+			<-done //nolint:errcheck // whatever became of it: nobody waits any more
 			if b.ch != nil {
 				b.transport.closeChannel(b.ch)
 			}
