@@ -69,7 +69,7 @@ func (p *Pipeline) verdict(trip *trip, err error) verdict {
 	switch {
 	case !trip.ran:
 		return silent
-	case fault == nil:
+	case fault == nil, trip.done:
 		return works
 	case p.pauses(fault):
 		return hopeless

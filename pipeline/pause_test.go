@@ -29,6 +29,8 @@ type house struct {
 	log       *bytes.Buffer
 	stop      func() error
 
+	breaker *ipqs.Breaker // in front of the one who is asked, if any
+
 	mu    sync.Mutex
 	fault error
 	asked []time.Time
@@ -37,6 +39,9 @@ type house struct {
 func open(t *testing.T, fault error) *house {
 	t.Helper()
 	h := &house{t: t, outcomes: make(chan pipeline.Outcome, 100_000), log: &bytes.Buffer{}, fault: fault}
+	if errors.Is(fault, ipqs.ErrUnavailable) {
+		h.breaker = ipqs.NewBreaker(h, ipqs.BreakerOptions{})
+	}
 	asking := patient("asking", h.ask, 5*time.Second)
 	asking.Retry.First = 100 * time.Millisecond
 	asking.Prefetch = 32
@@ -63,12 +68,21 @@ func open(t *testing.T, fault error) *house {
 	return h
 }
 
-func (h *house) ask(_ context.Context, job stages.Job) (stages.Job, error) {
+func (h *house) ask(ctx context.Context, job stages.Job) (stages.Job, error) {
+	if h.breaker != nil {
+		_, err := h.breaker.Lookup(ctx, ipqs.Query{})
+		return job, err
+	}
+	_, err := h.Lookup(ctx, ipqs.Query{})
+	return job, err
+}
+
+func (h *house) Lookup(context.Context, ipqs.Query) (*ipqs.Report, error) {
 	time.Sleep(10 * time.Millisecond) // what asking takes, in a bubble
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.asked = append(h.asked, time.Now())
-	return job, h.fault
+	return &ipqs.Report{}, h.fault
 }
 
 func (h *house) mend(fault error) {
@@ -157,6 +171,33 @@ func TestAnOutageOfAnHourCostsNothing(t *testing.T) {
 	}
 }
 
+// The breaker and the pause together: the first ones find out that IPQS is away, and then a probe each half minute.
+func TestIPQSAwayForThreeMinutes(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		const jobs = 1500 // more than the hop's queue has places for
+		h := open(t, &ipqs.APIError{Class: ipqs.ClassUnavailable})
+		h.send(jobs)
+		time.Sleep(3 * time.Minute) // in a bubble
+		if asked := h.times(); asked > 32+10 {
+			t.Errorf("IPQS was asked %d times, want by those in hand at first and a handful of probes", asked)
+		}
+		h.mend(nil)
+		began := time.Now()
+		for published := 0; published < jobs; {
+			switch o := <-h.outcomes; {
+			case o.End == pipeline.Published:
+				published++
+			case o.End != "", o.Delay > 0:
+				t.Fatalf("outcome = %+v, want neither an end nor a wait of its own for any job", o)
+			}
+		}
+		if took := time.Since(began); took > 45*time.Second {
+			t.Errorf("all were published %v after IPQS was back, want soon after the next probe", took)
+		}
+	})
+}
+
 // A probe that fails otherwise than the pause began is no reason to let all of them in.
 func TestAProbeThatFailsInAnotherWayKeepsThePause(t *testing.T) {
 	t.Parallel()
@@ -229,7 +270,7 @@ func TestTheQuotaIsBackWhenTheDayTurns(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		turn := time.Date(2000, 1, 1, 5, 0, 0, 0, time.UTC) // bubbles begin at midnight UTC of that day
-		time.Sleep(time.Until(turn.Add(-7 * time.Minute)))   // in a bubble
+		time.Sleep(time.Until(turn.Add(-7 * time.Minute)))  // in a bubble
 		h := open(t, ipqs.ErrQuota)
 		h.send(1)
 		time.Sleep(15 * time.Minute) // in a bubble

@@ -170,7 +170,7 @@ func (p *Pipeline) run(hop Hop, spent []stages.Section, next *gate) message.Hand
 		defer cancel()
 		trip.ran = true
 		job, err = hop.Stage.Run(ctx, job)
-		trip.job = job
+		trip.job, trip.done = job, err == nil
 		if err != nil || next == nil {
 			return nil, err
 		}

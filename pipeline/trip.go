@@ -23,6 +23,7 @@ type trip struct {
 	began      time.Time
 	deadline   time.Time // until when a playbook waits for the job; zero where none does
 	ran        bool      // the stage has run on this trip
+	done       bool      // and went well
 
 	// Set when it is over:
 	end    End
