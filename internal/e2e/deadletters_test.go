@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -290,9 +291,39 @@ func TestDeadLettersSurviveFiftyKills(t *testing.T) {
 	if amid < kills/2 {
 		t.Errorf("only %d of %d kills hit a replay in its middle: it shows too little", amid, kills)
 	}
+	q.interrupt(file, letters)
 	w.operate(0, "replay", "--all")
 	if left, home := len(q.ids(q.poison)), len(q.ids(q.hop)); left != 0 || home != letters {
 		t.Errorf("after a whole replay: %d letters and %d replays, want 0 and %d", left, home, letters)
+	}
+}
+
+// interrupt has a replay end in order, in its middle.
+func (q *queues) interrupt(file string, letters int) {
+	q.w.t.Helper()
+	q.purge(q.hop)
+	q.w.operate(0, "import", file)
+	var stderr bytes.Buffer
+	cmd := q.w.deadLetters("replay", "--hop", "lookup", "--rate", "20")
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		q.w.t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for q.depth(q.hop) < 2 && wait(q.w.ctx, ended, time.Millisecond) {
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		q.w.t.Fatal(err)
+	}
+	<-ended
+	if status := cmd.ProcessState.ExitCode(); status != 1 ||
+		!strings.Contains(stderr.String(), "ipqs-worker: interrupted: what is not told of here is where it was") {
+		q.w.t.Errorf("an interrupted replay ended with status %d and wrote %q, want 1 and that it was interrupted", status, stderr.String())
+	}
+	q.checkSum(-1, letters)
+	if told, gone := "replayed until it ended: "+strconv.Itoa(q.depth(q.hop))+" (", stderr.String(); !strings.Contains(gone, told) {
+		q.w.t.Errorf("an interrupted replay wrote %q, want %q", gone, told)
 	}
 }
 
