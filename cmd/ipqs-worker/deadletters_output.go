@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"opencti-ipqs-worker/internal/deadletters"
+	"opencti-ipqs-worker/pipeline"
+)
+
+func addOutput(cmd *cobra.Command, output *string) {
+	cmd.Flags().StringVarP(output, "output", "o", "table", "table or json")
+}
+
+// rows returns what writes letters to standard output.
+func (d *deadLetters) rows(output string) (row func(pipeline.DeadLetter) error, flush func() error, err error) {
+	switch output {
+	case "table":
+		row, flush = deadletters.WriteTable(d.out, time.Now())
+	case "json":
+		row, flush = deadletters.WriteJSON(d.out), func() error { return nil }
+	default:
+		return nil, nil, usage(fmt.Errorf("--output is %q: want table or json", output))
+	}
+	return row, flush, nil
+}
+
+func (d *deadLetters) tell(format string, args ...any) {
+	_, _ = fmt.Fprintf(d.err, format+"\n", args...)
+}
+
+// counted says how many letters something was done with.
+func counted(t deadletters.Tally, done string, f deadletters.Filter) string {
+	switch {
+	case t.Seen.Total == 0:
+		return "no dead letters"
+	case t.Done.Total == 0 && !f.IsZero():
+		return fmt.Sprintf("no dead letter matches; there are %v", t.Seen)
+	case !t.Whole:
+		return fmt.Sprintf("%s: %v, and there are more", done, t.Done)
+	case t.Done.Total == t.Seen.Total:
+		return fmt.Sprintf("%s: %v", done, t.Done)
+	}
+	return fmt.Sprintf("%s: %v, of %d dead letters", done, t.Done, t.Seen.Total)
+}
+
+// ended tells what was done, and returns an error if that is not all that was asked for.
+func (d *deadLetters) ended(t deadletters.Tally, err error, done string, f deadletters.Filter) error {
+	if err != nil {
+		d.tell("%s until it ended: %v", done, t.Done)
+		return err
+	}
+	d.tell("%s", counted(t, done, f))
+	problems := slices.Clone(t.Refused)
+	if len(t.Missing) > 0 {
+		problems = append(problems, fmt.Errorf("no dead letter has the id %s: replayed or dropped before, or in the hands of another command",
+			strings.Join(t.Missing, ", ")))
+	}
+	return errors.Join(problems...)
+}
+
+// progress shows on a terminal how far a replay is. done ends that.
+func (d *deadLetters) progress(ctx context.Context, store deadletters.Store, f deadletters.Filter, replay *deadletters.Replay) (done func(), err error) {
+	const width = 40
+	file, ok := d.err.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return func() {}, nil
+	}
+	tally, err := store.Preview(ctx, f, *replay, func(pipeline.DeadLetter) error { return nil })
+	if err != nil || tally.Done.Total == 0 {
+		return func() {}, err
+	}
+	total, gone := tally.Done.Total, 0
+	replay.Each = func(pipeline.DeadLetter) {
+		gone++
+		total = max(total, gone) // more may have come since
+		filled := width * gone / total
+		_, _ = fmt.Fprintf(file, "\r%s%s %d/%d", strings.Repeat("█", filled), strings.Repeat("░", width-filled), gone, total)
+	}
+	return func() { _, _ = fmt.Fprintln(file) }, nil
+}
+
+// write makes a file by a function, whole or not at all; - is standard output.
+func (d *deadLetters) write(path string, fill func(io.Writer) error) (err error) {
+	if path == "-" {
+		return fill(d.out)
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // for its owner alone
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(file.Name())
+		}
+	}()
+	if err := errors.Join(fill(file), file.Sync(), file.Close()); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return os.Rename(file.Name(), path)
+}
