@@ -39,7 +39,7 @@ func Topics(hops []Hop) []Topic {
 	var topics []Topic
 	for i, hop := range hops {
 		topics = append(topics,
-			Topic{Name: hop.Name(), Prefetch: hop.Prefetch, Foreign: i == 0},
+			Topic{Name: hop.Name(), Prefetch: hop.Prefetch, Foreign: i == 0, Poison: hop.Poison()},
 			Topic{Name: hop.Poison()})
 		for _, wait := range hop.Retry.rooms() {
 			topics = append(topics, Topic{Name: hop.room(wait), Delay: wait, Back: hop.Name()})
