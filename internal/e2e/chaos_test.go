@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -49,8 +48,7 @@ func TestChaos(t *testing.T) {
 		Latency: 20 * time.Millisecond, LatencyJitter: 20 * time.Millisecond, Seed: 1,
 		Faults: ipqstest.FaultRates{Status500: 0.06, Throttled429: 0.04, Throttled403: 0.02, Slow: 0.02, Garbage: 0.04, HTML: 0.02},
 	})
-	w.ctx, w.cancel = context.WithTimeout(context.Background(), 3*time.Minute+time.Duration(n)*100*time.Millisecond)
-	t.Cleanup(w.cancel)
+	w.extend(time.Duration(n) * 100 * time.Millisecond)
 	proxy := pipelinetest.NewFaultProxy(t, node.Addr())
 	through := throughProxy(t, proxy, node)
 
