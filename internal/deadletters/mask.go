@@ -163,6 +163,9 @@ func (m *masker) remember(value any) {
 }
 
 func (m *masker) text(text string) string {
+	if len(text) > mostShown { // the rest would not be shown, and is a lot of work
+		text = strings.ToValidUTF8(text[:mostShown], "") + "…"
+	}
 	for _, name := range m.names {
 		text = strings.ReplaceAll(text, name, redacted)
 	}

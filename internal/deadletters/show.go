@@ -14,7 +14,7 @@ import (
 )
 
 // mostShown bounds how much of a body is shown, in bytes: a playbook's bundle may have megabytes.
-const mostShown = 256 << 10
+const mostShown = 64 << 10
 
 // Show writes everything about a letter for people: what it says, then its body, JSON in lines. What looks like a
 // credential, and what names somebody's account, is masked.
