@@ -33,6 +33,11 @@ test: ## Run all tests, against a RabbitMQ that is started for them (PKG=./path/
 test-unit: ## Run the tests that need nothing but Go
 	race=$$(.ci/race) && CI= TEST_AMQP_URL= go test $$race -short -shuffle=on $(PKG)
 
+.PHONY: chaos
+chaos: ## Run the tests of what can fail at full length: 5,000 jobs under fire, outages of minutes, a cluster (20 minutes)
+	CHAOS_JOBS=5000 go run ./internal/rabbitnode/withnode -- \
+		go test -count=1 -timeout=45m -v -run 'Chaos|BurntWhile|Hostile|Cluster' ./internal/e2e
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10s)
 	.ci/fuzz $(FUZZTIME)
