@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"log/slog"
 
+	"golang.org/x/sync/singleflight"
+
+	"opencti-ipqs-worker/internal/config"
 	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/pipeline"
 	"opencti-ipqs-worker/stages"
@@ -103,12 +106,24 @@ type announcing struct {
 	uncounted bool
 	// wary: a job that was posted may have been here before, as the worker may not have heard our answer.
 	wary bool
+	// same has one announcement for a job that is here twice at once, as after a crash between queue and answer: each would
+	// find that nothing is announced yet.
+	same singleflight.Group
+}
+
+// works returns what tells of works under this configuration.
+func works(c config.Connector, w pipeline.Works) *announcing {
+	return &announcing{Works: w, uncounted: c.PushByAPI, wary: c.Callback.On}
 }
 
 // Announce implements [stages.Announcer].
-func (a announcing) Announce(ctx context.Context, workID string, objects int, again bool) (opencti.WorkState, error) {
+func (a *announcing) Announce(ctx context.Context, workID string, objects int, again bool) (opencti.WorkState, error) {
 	if a.uncounted {
 		objects = 0
 	}
-	return a.Works.Announce(ctx, workID, objects, again || a.wary)
+	state, err, _ := a.same.Do(workID, func() (any, error) {
+		return a.Works.Announce(ctx, workID, objects, again || a.wary)
+	})
+	found, _ := state.(opencti.WorkState)
+	return found, err
 }

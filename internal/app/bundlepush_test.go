@@ -6,10 +6,15 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"opencti-ipqs-worker/internal/config"
 	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/pipeline"
 	"opencti-ipqs-worker/stages"
@@ -121,9 +126,49 @@ func TestAnnouncing(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var to announced
-		state, err := announcing{&to, tt.uncounted, tt.wary}.Announce(t.Context(), "work_1", 5, tt.again)
+		state, err := (&announcing{Works: &to, uncounted: tt.uncounted, wary: tt.wary}).Announce(t.Context(), "work_1", 5, tt.again)
 		if err != nil || !state.Tracked || to.objects != tt.objects || to.again != tt.asked {
 			t.Errorf("%s: Announce() = %+v, %v, told %d objects, again %t, want %d and %t", tt.name, state, err, to.objects, to.again, tt.objects, tt.asked)
 		}
 	}
+}
+
+// counter is a work whose expectations are read and added to, with time in between.
+type counter struct {
+	pipeline.Works
+	expected atomic.Int64
+}
+
+func (c *counter) Announce(_ context.Context, _ string, objects int, again bool) (opencti.WorkState, error) {
+	missing := int64(objects)
+	if again {
+		missing -= c.expected.Load()
+	}
+	time.Sleep(time.Millisecond) // of the bubble
+	c.expected.Add(max(missing, 0))
+	return opencti.WorkState{Tracked: true}, nil
+}
+
+// TestAnnouncedOnce: a job that is here twice at once is announced once.
+func TestAnnouncedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var platform counter
+		posted := works(config.Connector{Callback: config.Callback{On: true}}, &platform)
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() {
+				if state, err := posted.Announce(t.Context(), "work_1", 5, false); err != nil || !state.Tracked {
+					t.Errorf("Announce() = %v, %v, want it tracked", state, err)
+				}
+			})
+		}
+		both.Wait()
+		if _, err := posted.Announce(t.Context(), "work_1", 5, false); err != nil {
+			t.Errorf("Announce() = %v", err)
+		}
+		if n := platform.expected.Load(); n != 5 {
+			t.Errorf("%d objects are expected, want 5", n)
+		}
+	})
 }

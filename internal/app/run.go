@@ -97,7 +97,7 @@ func newWorker(o Options) (*worker, error) {
 	}
 	w.world = pipeline.World{
 		Entities:  client,
-		Works:     announcing{w.works, o.Config.Connector.PushByAPI, o.Config.Connector.Callback.On},
+		Works:     works(o.Config.Connector, w.works),
 		Playbooks: client,
 		Risks:     breaker,
 		Labels:    newLabels(client, o.Logger),
