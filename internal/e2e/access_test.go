@@ -99,7 +99,9 @@ func TestWithoutRabbitMQ(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			w := newWorldWithoutRabbitMQ(t, version, ipqstest.Options{})
-			worker := w.start(append(w.callback("http"), overAPI)...)
+			probe := w.newProbe()
+			worker := w.start(slices.Concat(w.callback("http"), probe.options(), []string{overAPI})...)
+			probe.await("it takes posts", func(s state) bool { return s.Ready && s.Dependencies["callback"].OK })
 			jobs := w.enrich(observables(40))
 			w.scored(jobs)
 			checkBundles(t, w, jobs)
