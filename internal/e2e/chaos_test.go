@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
@@ -124,7 +123,6 @@ type chaos struct {
 
 	workers []*worker
 	kills   int
-	raging  sync.WaitGroup
 }
 
 func (c *chaos) launch() { c.workers = append(c.workers, c.w.launch(c.through...)) }
