@@ -100,3 +100,25 @@ func TestCallback(t *testing.T) {
 		})
 	}
 }
+
+// TestQueueProtocol: under its name and the one it had before OpenCTI 6.5.7.
+func TestQueueProtocol(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		env  []string
+		want bool
+	}{
+		{name: "not set"},
+		{name: "today's name", env: []string{"CONNECTOR_QUEUE_PROTOCOL=api"}, want: true},
+		{name: "the name before", env: []string{"QUEUE_PROTOCOL=api"}, want: true},
+		{name: "both", env: []string{"QUEUE_PROTOCOL=api", "CONNECTOR_QUEUE_PROTOCOL=amqp"}},
+		{name: "today's is empty", env: []string{"CONNECTOR_QUEUE_PROTOCOL= ", "QUEUE_PROTOCOL=api"}, want: true},
+	}
+	for _, tt := range tests {
+		c, warnings, err := Load(Options{Path: noFile(t), Environ: minimal(tt.env...)})
+		if err != nil || len(warnings) > 0 || c.Connector.PushByAPI != tt.want {
+			t.Errorf("%s: Load() PushByAPI = %t, %v, %v, want %t", tt.name, c.Connector.PushByAPI, warnings, err, tt.want)
+		}
+	}
+}

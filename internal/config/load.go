@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -230,6 +231,14 @@ func readEnviron(table []Option, environ []string) (source, error) {
 	keys := make(map[string]string, len(table))
 	for _, o := range table {
 		keys[o.Env] = o.path()
+	}
+	for before, now := range renamed() {
+		if !slices.ContainsFunc(environ, func(v string) bool {
+			name, value, _ := strings.Cut(v, "=")
+			return name == now && strings.TrimSpace(value) != ""
+		}) {
+			keys[before] = keys[now]
+		}
 	}
 	s := source{koanf.New("."), "in the environment"}
 	return s, s.Load(env.Provider(".", env.Opt{

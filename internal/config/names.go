@@ -25,6 +25,12 @@ func sections(table []Option) []string {
 	return names
 }
 
+// renamed returns variables under the names that OpenCTI's helper had for them before, and still takes. The name of today
+// wins.
+func renamed() map[string]string {
+	return map[string]string{"QUEUE_PROTOCOL": "CONNECTOR_QUEUE_PROTOCOL"}
+}
+
 // helpers returns the variables of OpenCTI's Python helper that have no effect here. They are no mistakes: deployments
 // carry them from connector to connector.
 func helpers() []string {
