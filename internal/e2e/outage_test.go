@@ -31,6 +31,9 @@ const (
 	passB = "planted-broker-b-7d23f9"
 )
 
+// slowly makes a worker do 40 jobs a second where IPQS takes 100 ms, so that it is not done before something happens.
+const slowly = "WORKER_LOOKUP_CONCURRENCY=4"
+
 // TestOnABrokerOfItsOwn holds what stops the broker or changes it under everyone: on a node that other tests don't use.
 func TestOnABrokerOfItsOwn(t *testing.T) { //nolint:tparallel // one after the other: what one does to the node, the other would feel
 	t.Parallel()
@@ -46,14 +49,14 @@ func restartedTwice(t *testing.T, node *rabbitnode.Node) {
 	t.Helper()
 	broker := openctitest.AMQPBroker(node.URL())
 	t.Cleanup(func() { _ = broker.Close() })
-	w := newWorldOn(t, broker, uuid.NewString(), "", ipqstest.Options{Latency: 50 * time.Millisecond, LatencyJitter: 50 * time.Millisecond})
+	w := newWorldOn(t, broker, uuid.NewString(), "", ipqstest.Options{Latency: 100 * time.Millisecond})
 	w.hurry()
 	probe := w.newProbe()
-	worker := w.start(append(probe.options(), pingEvery+"=200ms")...)
+	worker := w.start(append(probe.options(), slowly, pingEvery+"=200ms")...)
 	probe.awaitReady()
 	var jobs []job
 	load := func() (left func() int) {
-		batch := w.enrich(numbered(len(jobs), 200))
+		batch := w.enrich(numbered(len(jobs), 80))
 		jobs = append(jobs, batch...)
 		w.awaitSome(batch, 20)
 		return func() int { return len(batch) - w.completeOf(batch) }
@@ -69,6 +72,8 @@ func restartedTwice(t *testing.T, node *rabbitnode.Node) {
 	w.platform.SetDown(true)
 	probe.awaitLack("opencti")
 	probe.awaitLack("rabbitmq") // there is nothing to be done with it
+	// A hop that went on trying would have given its jobs up by then: it tries for 4 s at most.
+	w.awaitLog("OpenCTI does not answer as it should", 25)
 	try(node.Restart(w.ctx))
 	if left() == 0 {
 		t.Fatal("all works were complete before OpenCTI went: it shows nothing")
@@ -106,10 +111,10 @@ func movedTwice(t *testing.T, node *rabbitnode.Node) {
 	w := newWorldOn(t, broker, uuid.NewString(), "", ipqstest.Options{Latency: 100 * time.Millisecond})
 	w.hurry()
 	probe := w.newProbe()
-	worker := w.start(append(probe.options(), pingEvery+"=300ms")...)
+	worker := w.start(append(probe.options(), slowly, pingEvery+"=300ms")...)
 	probe.awaitReady()
 
-	first := w.enrich(numbered(0, 200))
+	first := w.enrich(numbered(0, 100))
 	w.awaitSome(first, 20)
 	broker.move(1)
 	w.platform.Forget(w.connector)
@@ -117,7 +122,7 @@ func movedTwice(t *testing.T, node *rabbitnode.Node) {
 	if err := w.platform.Wait(w.ctx, func() bool { return w.platform.Registration(w.connector) != nil }); err != nil {
 		t.Fatal(err)
 	}
-	second := w.enrich(numbered(200, 60))
+	second := w.enrich(numbered(100, 30))
 	if err := w.platform.Wait(w.ctx, func() bool { return w.completeOf(second) == len(second) }); err != nil {
 		t.Fatalf("%d of %d works at the second place are complete: %v", w.completeOf(second), len(second), err)
 	}
