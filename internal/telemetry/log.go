@@ -44,10 +44,26 @@ func asHelper(groups []string, a slog.Attr) slog.Attr {
 }
 
 // NewWatermillLogger returns a logger for Watermill that writes to l. What Watermill calls information is about its own
-// insides (a handler added, a subscriber started), so all but its errors goes one level down.
+// insides (a handler added, a subscriber started), so all but its errors goes one level down. So does that a handler
+// returned an error: the hop has logged it already, with what becomes of the job, and at a stop it is no error at all.
 func NewWatermillLogger(l *slog.Logger) watermill.LoggerAdapter {
-	return watermill.NewSlogLoggerWithLevelMapping(l, map[slog.Level]slog.Level{
+	return told{watermill.NewSlogLoggerWithLevelMapping(l, map[slog.Level]slog.Level{
 		slog.LevelInfo:  slog.LevelDebug,
 		slog.LevelDebug: watermill.LevelTrace,
-	})
+	})}
+}
+
+// told knows what the hops log themselves.
+type told struct{ watermill.LoggerAdapter }
+
+func (t told) Error(msg string, err error, fields watermill.LogFields) {
+	if msg == "Handler returned error" {
+		t.Info(msg, fields.Add(watermill.LogFields{"error": err}))
+		return
+	}
+	t.LoggerAdapter.Error(msg, err, fields)
+}
+
+func (t told) With(fields watermill.LogFields) watermill.LoggerAdapter {
+	return told{t.LoggerAdapter.With(fields)}
 }

@@ -94,6 +94,7 @@ func TestNewWatermillLogger(t *testing.T) {
 	l.Info("handler added", nil)
 	l.Debug("unseen", nil)
 	l.Trace("unseen", nil)
+	l.Error("Handler returned error", errors.New("stopping"), nil)
 	l.Error("cannot publish", errors.New("closed"), watermill.LogFields{"uuid": "u1"})
 
 	var got []map[string]any
@@ -107,6 +108,10 @@ func TestNewWatermillLogger(t *testing.T) {
 	}
 	want := []map[string]any{
 		{"level": "DEBUG", "name": "ipqs-worker", "message": "handler added", "attributes": map[string]any{"topic": "lookup"}},
+		{
+			"level": "DEBUG", "name": "ipqs-worker", "message": "Handler returned error",
+			"attributes": map[string]any{"topic": "lookup", "error": "stopping"},
+		},
 		{
 			"level": "ERROR", "name": "ipqs-worker", "message": "cannot publish",
 			"attributes": map[string]any{"topic": "lookup", "uuid": "u1", "error": "closed"},
