@@ -316,7 +316,9 @@ func (q *queues) interrupt(file string, letters int) {
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		q.w.t.Fatal(err)
 	}
-	_ = <-ended // its status is looked at next
+	if err := <-ended; err == nil {
+		q.w.t.Error("an interrupted replay ended as if it was done")
+	}
 	if status := cmd.ProcessState.ExitCode(); status != 1 ||
 		!strings.Contains(stderr.String(), "ipqs-worker: interrupted: what is not told of here is where it was") {
 		q.w.t.Errorf("an interrupted replay ended with status %d and wrote %q, want 1 and that it was interrupted", status, stderr.String())
