@@ -108,5 +108,5 @@ func (p *Pipeline) recovered(ctx context.Context, err error) error {
 		return err
 	}
 	p.Logger.LogAttrs(ctx, slog.LevelError, "stage panicked", slog.Any("panic", panicked.V), slog.String("stack", panicked.Stacktrace))
-	return stages.Panicked(panicked.V)
+	return stages.Panicked()
 }

@@ -100,9 +100,9 @@ func AsFault(err error) *Fault {
 	return &Fault{Class: Transient, Reason: ReasonOther, Err: err}
 }
 
-// Panicked makes the fault of a recovered panic.
-func Panicked(value any) *Fault {
-	return fault(Permanent, ReasonPanic, "panic: %v", value)
+// Panicked makes the fault of a recovered panic. What it said may quote data and stays out of it, as the stack does.
+func Panicked() *Fault {
+	return fault(Permanent, ReasonPanic, "a defect of ours: the stage panicked, see the worker's log")
 }
 
 // stopped reports whether err comes from our own shutdown rather than from a time limit.

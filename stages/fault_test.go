@@ -40,7 +40,7 @@ func TestAsFault(t *testing.T) {
 		{"shutdown", wrapped(context.Canceled), Stopping, ReasonStopping},
 		{"a fault stays itself", wrapped(&Fault{Class: Skip, Reason: ReasonTLP}), Skip, ReasonTLP},
 		{"anything else", wrapped(errors.New("hm")), Transient, ReasonOther},
-		{"a panic", Panicked("boom"), Permanent, ReasonPanic},
+		{"a panic", Panicked(), Permanent, ReasonPanic},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"opencti-ipqs-worker/stix/stixtest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -186,31 +188,6 @@ func TestTimestamp(t *testing.T) {
 	}
 }
 
-const schemaBase = "http://raw.githubusercontent.com/oasis-open/cti-stix2-json-schemas/stix2.1/schemas/"
-
-// folderLoader gives the JSON schemas of OASIS from a folder instead of from the web.
-type folderLoader string
-
-func (f folderLoader) Load(url string) (any, error) {
-	raw, err := os.ReadFile(filepath.Join(string(f), strings.TrimPrefix(url, schemaBase)))
-	if err != nil {
-		return nil, err
-	}
-	return jsonschema.UnmarshalJSON(bytes.NewReader(raw))
-}
-
-func compileSchema(t *testing.T, dir, name string) *jsonschema.Schema {
-	t.Helper()
-	c := jsonschema.NewCompiler()
-	c.UseLoader(folderLoader(dir))
-	c.AssertFormat()
-	schema, err := c.Compile(schemaBase + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return schema
-}
-
 // TestSchemas validates all that the package makes against the JSON schemas of STIX 2.1: each object against its type's,
 // and the bundle against the bundle's. The latter does without notes: bundle.json forgets them in its list of types, and
 // what it asks of other types (to be an observable or not, but not both) no object with times can meet.
@@ -226,23 +203,14 @@ func TestSchemas(t *testing.T) {
 	objects := instance.(map[string]any)["objects"].([]any)
 	seen := map[string]bool{}
 	for _, o := range objects {
-		typ := o.(map[string]any)["type"].(string)
-		seen[typ] = true
-		name := ""
-		for _, folder := range []string{"sdos", "sros", "observables"} {
-			if _, err := os.Stat(filepath.Join(dir, folder, typ+".json")); err == nil {
-				name = folder + "/" + typ + ".json"
-			}
-		}
-		if name == "" { // OpenCTI's own types, of which STIX asks what it asks of every observable
-			if typ != "phone-number" && typ != "label" {
-				t.Errorf("no schema for %s", typ)
-			}
-			name = "common/cyber-observable-core.json"
-		}
-		if err := compileSchema(t, dir, name).Validate(o); err != nil {
-			t.Errorf("%s is no STIX 2.1: %v", typ, err)
-		}
+		seen[o.(map[string]any)["type"].(string)] = true
+	}
+	problems, err := stixtest.Problems(dir, encoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, problem := range problems {
+		t.Errorf("no STIX 2.1: %s", problem)
 	}
 	for _, typ := range ObservableTypes() {
 		if !seen[typ.STIX] {
@@ -251,7 +219,10 @@ func TestSchemas(t *testing.T) {
 	}
 	wanted := slices.DeleteFunc(objects, func(o any) bool { return o.(map[string]any)["type"] == "note" })
 	instance.(map[string]any)["objects"] = wanted
-	schema := compileSchema(t, dir, "common/bundle.json")
+	schema, err := stixtest.Compile(dir, "common/bundle.json")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := schema.Validate(instance); err != nil {
 		t.Errorf("the bundle is no STIX 2.1: %v", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"opencti-ipqs-worker/ipqs/ipqstest"
+	"opencti-ipqs-worker/stix/stixtest"
 )
 
 func TestMain(m *testing.M) {
@@ -61,7 +62,8 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// stix FILE type… checks that a file is one bundle with objects of just these types, every reference in it answered.
+// stix FILE type… checks that a file is one bundle with objects of just these types, every reference in it answered, and
+// every object valid where there are schemas to say so.
 func checkBundle(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: stix FILE type…")
@@ -82,6 +84,13 @@ func checkBundle(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(json.Unmarshal([]byte(text), &bundle))
 	if bundle.Type != "bundle" || bundle.ID == "" {
 		ts.Fatalf("%s is no bundle: type %q, id %q", args[0], bundle.Type, bundle.ID)
+	}
+	if schemas, ok := stixtest.Reference("stix-schemas"); ok {
+		problems, err := stixtest.Problems(schemas, []byte(text))
+		ts.Check(err)
+		for _, problem := range problems {
+			ts.Fatalf("no STIX 2.1: %s", problem)
+		}
 	}
 	ids, types := map[string]bool{}, map[string]bool{}
 	for _, o := range bundle.Objects {
