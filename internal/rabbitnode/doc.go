@@ -13,6 +13,8 @@
 // the data it had. Everything that was started ends with the process that started it, however that process ends: a small
 // shell holds the other end of a pipe and cleans up when the pipe closes.
 //
+// [StartCluster] makes several nodes that are one broker, each of which can be killed and started again.
+//
 // [Options].TLS makes a node listen for TLS too, with whatever certificate a test wants to see refused.
 //
 // The command withnode beside this package runs any command with a node's address in TEST_AMQP_URL.
