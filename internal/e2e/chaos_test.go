@@ -127,24 +127,26 @@ type chaos struct {
 
 func (c *chaos) launch() { c.workers = append(c.workers, c.w.launch(c.through...)) }
 
-// rage lets everything go wrong for as long as half of the jobs take, and at least for a run through all of it.
+// rage lets everything go wrong until nine tenths of the jobs have ended all the same, and at least once through all of it:
+// a worker is killed every second, and in some seconds something else happens.
 func (c *chaos) rage() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	total := len(c.w.platform.Works())
-	events := []func(){
-		c.proxy.Cut,
-		func() { c.w.platform.SetDown(true) },
-		c.proxy.Stall,
-		c.proxy.Resume,
-		func() { c.must(c.node.Kill()) },
-		func() { c.must(c.node.Start(c.w.ctx)) },
-		func() { c.w.platform.SetDown(false) },
-		c.proxy.Cut,
-		func() { c.must(c.node.Restart(c.w.ctx)) },
-		c.proxy.Cut,
+	const last = 30
+	events := map[int]func(){
+		1:    c.proxy.Cut,
+		2:    func() { c.w.platform.SetDown(true) },
+		4:    c.proxy.Stall,
+		7:    c.proxy.Resume,
+		10:   func() { c.must(c.node.Kill()) },
+		11:   func() { c.must(c.node.Start(c.w.ctx)) },
+		16:   c.proxy.Cut,
+		22:   func() { c.w.platform.SetDown(false) },
+		25:   func() { c.must(c.node.Restart(c.w.ctx)) },
+		last: c.proxy.Cut,
 	}
-	for second := 0; second < 2*len(events) || c.w.platform.Totals().Ended < total/2; second++ {
+	for second := 1; second <= last || c.w.platform.Totals().Ended < total*9/10; second++ {
 		select {
 		case <-tick.C:
 		case <-c.w.ctx.Done():
@@ -154,12 +156,10 @@ func (c *chaos) rage() {
 		c.workers[victim].kill()
 		c.kills++
 		c.workers[victim] = c.w.launch(c.through...)
-		if second%2 == 0 && second/2 < len(events) {
-			events[second/2]()
+		if event := events[second]; event != nil {
+			event()
 		}
 	}
-	c.proxy.Resume()
-	c.w.platform.SetDown(false)
 }
 
 // calm stops the workers in order. One that was started a moment ago may not listen for signals yet.
