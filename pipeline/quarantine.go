@@ -97,41 +97,27 @@ func (p *Pipeline) skip(msg *message.Message, hop Hop, trip *trip) error {
 	return nil
 }
 
-// bury puts the message into the hop's poison queue and tells OpenCTI, a work after it, a playbook before. When that queue
-// can't take it, the message goes back to its own.
+// bury tells OpenCTI that the job is given up and puts the message into the hop's poison queue, in this order: once the
+// message is there, nothing would tell a work or a playbook any more, and it would wait for ever. While OpenCTI can't be
+// told, the message comes back later; the letter's id is known before. A letter says whether a playbook's step was
+// answered.
 func (p *Pipeline) bury(msg *message.Message, hop Hop, trip *trip) error {
-	if trip.job.Playbook() != nil {
-		return p.buryPlaybook(msg, hop, trip)
-	}
-	letter := p.letter(msg, hop, trip)
-	if err := p.Transport.Publish(hop.Poison(), letter); err != nil {
-		return fmt.Errorf("dead-lettering after %w: %w", trip.fault, err)
-	}
-	trip.end, trip.letter = DeadLettered, letter.UUID
-	// The job itself is safe. A work that is not told stays open in OpenCTI, which closes it by its own clean-up.
-	p.untold(msg.Context(), trip, p.tell(msg.Context(), trip, letter))
-	return nil
-}
-
-// buryPlaybook answers the playbook first, for its letter has to say whether its step was answered, and nothing but the
-// message in its queue keeps the playbook from waiting for ever: while OpenCTI can't be told, it goes back there.
-func (p *Pipeline) buryPlaybook(msg *message.Message, hop Hop, trip *trip) error {
 	ctx := msg.Context()
 	letter := p.letter(msg, hop, trip)
-	err := p.tell(ctx, trip, letter)
-	if p.mayPass(err) {
-		return p.comeBack(msg, hop, trip, fmt.Errorf("answering a playbook after %w: %w", trip.fault, err))
+	told := p.tell(ctx, trip, letter)
+	if p.mayPass(told) {
+		return p.comeBack(msg, hop, trip, fmt.Errorf("telling of a dead letter after %w: %w", trip.fault, told))
 	}
-	if err == nil {
+	if told == nil && trip.job.Playbook() != nil {
 		letter.Metadata.Set(MetadataAnswered, "true")
 	}
-	// Going back would have the step answered again, so the poison queue is given more than one chance.
+	// Going back would have the end told again, so the poison queue is given more than one chance.
 	bury := func() error { return p.Transport.Publish(hop.Poison(), letter) }
 	if err := p.again(ctx, brief, time.Time{}, bury); err != nil {
 		return fmt.Errorf("dead-lettering after %w: %w", trip.fault, err)
 	}
 	trip.end, trip.letter = DeadLettered, letter.UUID
-	p.untold(ctx, trip, err)
+	p.untold(ctx, trip, told)
 	return nil
 }
 

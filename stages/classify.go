@@ -33,6 +33,7 @@ var rules = []struct {
 	{opencti.ErrDraftLocked, Permanent, ReasonContract},
 	{opencti.ErrWorkNotAlive, Permanent, ReasonContract},
 	{opencti.ErrRefused, Permanent, ReasonContract},
+	{opencti.ErrUnsupported, Permanent, ReasonContract},
 
 	// A time limit is the last to be asked about: every package above wraps it in its own error.
 	{context.DeadlineExceeded, Transient, ReasonTimeout},

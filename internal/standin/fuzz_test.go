@@ -8,6 +8,7 @@ import (
 	"opencti-ipqs-worker/internal/opencti/openctitest"
 	"opencti-ipqs-worker/internal/standin"
 	"opencti-ipqs-worker/pipeline"
+	"opencti-ipqs-worker/stages"
 )
 
 // FuzzJobMessage gives the whole connector a message of a stranger's on its listen queue: it must not panic, and the
@@ -54,6 +55,9 @@ func end(ctx context.Context, t *testing.T, world *standin.World, ends <-chan pi
 	}
 	select {
 	case o := <-ends:
+		if o.Fault != nil && o.Fault.Reason == stages.ReasonPanic {
+			t.Errorf("%q made a stage panic", body)
+		}
 		return o
 	case <-ctx.Done():
 		t.Fatalf("%q did not end", body)
