@@ -143,9 +143,12 @@ func withnode(t *testing.T, url string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// needRabbitMQ skips the test where the server is not installed, but not in CI.
+// needRabbitMQ skips the test where the server is not installed, but not in CI; and where only short tests are wanted.
 func needRabbitMQ(t *testing.T) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts RabbitMQ nodes")
+	}
 	if rabbitnode.Installed() {
 		return
 	}
