@@ -29,12 +29,12 @@ type Ending struct {
 
 // Skipped ends a job that there was nothing to do for.
 func (e Ending) Skipped(ctx context.Context, job Job, f *Fault) error {
-	return e.end(ctx, job, f, fmt.Sprintf("IPQS: skipped (%s): %s. Nothing was changed.", f.Reason, f))
+	return e.end(ctx, job, f, fmt.Sprintf("%s. %s; skipped (%s).", f.sentence(job), changed(job), f.Reason))
 }
 
 // DeadLettered ends a job that could not be done; letter is the id of its dead letter.
 func (e Ending) DeadLettered(ctx context.Context, job Job, f *Fault, letter string) error {
-	return e.end(ctx, job, f, fmt.Sprintf("IPQS: not enriched (%s): %s. Nothing was changed; dead letter %s.", f.Reason, f, letter))
+	return e.end(ctx, job, f, fmt.Sprintf("%s. %s; dead letter %s (%s).", f.sentence(job), changed(job), letter, f.Reason))
 }
 
 func (e Ending) end(ctx context.Context, job Job, f *Fault, message string) error {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"opencti-ipqs-worker/internal/opencti"
+	"opencti-ipqs-worker/ipqs"
 )
 
 // twoObjects is a bundle that splits in two.
@@ -123,7 +125,7 @@ func TestPublishRefusesABundleItCannotSplit(t *testing.T) {
 
 func TestEnding(t *testing.T) {
 	t.Parallel()
-	work := &opencti.Request{WorkID: "work_1"}
+	work := &opencti.Request{WorkID: "work_1", EntityType: "IPv4-Addr"}
 	playbook := &opencti.Request{Playbook: &opencti.Playbook{StepID: "step", Bundle: json.RawMessage(`{"a":1}`)}}
 	tests := []struct {
 		name    string
@@ -134,15 +136,17 @@ func TestEnding(t *testing.T) {
 	}{
 		{
 			"skipped by policy is in error", work, fault(Skip, ReasonTLP, "TLP:RED is above TLP:AMBER"), "",
-			[]string{"failed work_1 IPQS: skipped (tlp): TLP:RED is above TLP:AMBER. Nothing was changed."},
+			[]string{"failed work_1 TLP:RED is above TLP:AMBER. Nothing was changed; skipped (tlp)."},
 		},
 		{
-			"a private address is not", work, fault(Skip, ReasonPrivate, "10.0.0.1 is private"), "",
-			[]string{"processed work_1 IPQS: skipped (private_address): 10.0.0.1 is private. Nothing was changed."},
+			"a private address is not", work, fault(Skip, ReasonPrivate, "the address is private"), "",
+			[]string{"processed work_1 The address is private. Nothing was changed; skipped (private_address)."},
 		},
 		{
-			"dead letter", work, fault(Permanent, ReasonInvalidValue, "no such address"), "01J",
-			[]string{"failed work_1 IPQS: not enriched (invalid_value): no such address. Nothing was changed; dead letter 01J."},
+			"dead letter", work, AsFault(fmt.Errorf("asking IPQS: %w", &ipqs.APIError{
+				Class: ipqs.ClassItem, Kind: ipqs.KindIP, Status: 200, Message: "Invalid IPv4 address.",
+			})), "01J",
+			[]string{"failed work_1 IPQS knows no such address: Invalid IPv4 address. Nothing was changed; dead letter 01J (invalid_value)."},
 		},
 		{"playbook goes on unchanged", playbook, fault(Skip, ReasonScope, "x"), "", []string{`playbook step {"a":1}`}},
 		{"playbook goes on after a failure", playbook, fault(Permanent, ReasonOther, "x"), "01J", []string{`playbook step {"a":1}`}},

@@ -1,0 +1,62 @@
+package stages
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"opencti-ipqs-worker/internal/opencti"
+	"opencti-ipqs-worker/ipqs"
+)
+
+// What an analyst reads names what happened in words, never in a chain of errors, and says whether anything was changed.
+func TestSentences(t *testing.T) {
+	t.Parallel()
+	asked := func(class ipqs.Class, message string) *Fault {
+		return AsFault(fmt.Errorf("asking IPQS: %w", &ipqs.APIError{Class: class, Kind: ipqs.KindURL, Status: 200, Message: message}))
+	}
+	told := func(err error) *Fault { return AsFault(fmt.Errorf("reading the entity x: %w", err)) }
+	tests := []struct {
+		fault *Fault
+		want  string
+	}{
+		{asked(ipqs.ClassItem, "Invalid URL."), "IPQS knows no such URL: Invalid URL"},
+		{asked(ipqs.ClassUnavailable, ""), "IPQS did not answer for too long"},
+		{asked(ipqs.ClassThrottled, ""), "IPQS had too many requests"},
+		{asked(ipqs.ClassKey, "Invalid or unauthorized key."), "IPQS does not accept the connector's key"},
+		{asked(ipqs.ClassCredits, "x"), "The IPQS account has no credits left"},
+		{asked(ipqs.ClassQuota, "x"), "The requests of the IPQS account are used up for today"},
+		{asked(ipqs.ClassMalformed, "x"), "IPQS gave an answer that cannot be read"},
+		{asked(ipqs.ClassUnknown, "Something new."), "IPQS refused: Something new"},
+		{asked(ipqs.ClassCircuitOpen, ""), "IPQS failed too often just before and was not asked"},
+		{told(opencti.ErrNotFound), "OpenCTI does not show this entity to the connector's user"},
+		{told(opencti.ErrAuth), "OpenCTI does not accept the connector's token"},
+		{told(opencti.ErrUnavailable), "OpenCTI did not answer for too long"},
+		{told(opencti.ErrRefused), "OpenCTI refused what the connector sent"},
+		{told(context.DeadlineExceeded), "There was no answer in time"},
+		{fault(Permanent, ReasonMalformed, "event.entity_id is missing"), "The job cannot be read: event.entity_id is missing"},
+		{fault(Skip, ReasonScope, "Mutex is not in the scope"), "Mutex is not in the scope"},
+		{fault(Transient, ReasonBroker, "x: y: z"), "RabbitMQ did not take the objects for too long"},
+		{fault(Permanent, ReasonCrashLoop, "x"), "The worker ended several times while it had this job"},
+		{Panicked(), "The worker has a defect that this job meets"},
+		{AsFault(errors.New("something else.")), "Something else"},
+	}
+	for _, tt := range tests {
+		t.Run(string(tt.fault.Reason), func(t *testing.T) {
+			t.Parallel()
+			job := Job{Request: &opencti.Request{WorkID: "w", EntityType: "Url"}}
+			if got := tt.fault.sentence(job); got != tt.want {
+				t.Errorf("sentence() = %q, want %q", got, tt.want)
+			}
+			if got := tt.fault.sentence(Job{}); strings.Contains(got, "looking up") || got == "" {
+				t.Errorf("sentence() of a job that was not read = %q, want words", got)
+			}
+		})
+	}
+	if got := changed(Job{Bundle: json.RawMessage(`{}`)}); got != "Some objects may have been imported" {
+		t.Errorf("changed() of a job that was being published = %q", got)
+	}
+}
