@@ -129,18 +129,17 @@ func (p *Pipeline) copied(msg *message.Message, trip *trip, attempts int) *messa
 	back.Metadata = maps.Clone(msg.Metadata)
 	delete(back.Metadata, MetadataRedelivered)
 	delete(back.Metadata, MetadataDeliveries)
+	set := setter(back)
+	// The message itself may come again as well, if its acknowledgement does not arrive.
+	set(MetadataRepeated, "true")
 	if !trip.tried && !trip.ran {
 		return back // it has not been here
 	}
-	set := setter(back)
 	set(MetadataAttempts, strconv.Itoa(attempts))
 	if attempts > 0 || !trip.deadline.IsZero() { // a playbook has waited, whatever counts
 		set(MetadataFirstAt, writeTime(trip.first))
 	}
 	set(MetadataLastReason, string(trip.fault.Reason))
-	if trip.repeated {
-		set(MetadataRepeated, "true")
-	}
 	p.propagator.Inject(msg.Context(), carrier(back))
 	return back
 }

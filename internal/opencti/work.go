@@ -57,6 +57,10 @@ func (w *Works) Announce(ctx context.Context, workID string, n int, again bool) 
 			return WorkState{Tracked: true}, nil
 		case err != nil || found == nil:
 			return WorkState{}, err
+		case found.endedByUs() && found.Tracking.Expected > n && found.Tracking.Processed < found.Tracking.Expected:
+			// Announced twice, by copies of the job that did not know of each other, and ended by the other one: this one has to
+			// bring what it announced, or the work would wait for it for ever.
+			return WorkState{Tracked: true}, nil
 		case found.endedByUs():
 			return WorkState{Tracked: true, Ended: true}, w.closeAgain(ctx, workID, found)
 		}

@@ -131,6 +131,37 @@ func TestRedeliveredAfterItEnded(t *testing.T) {
 	}
 }
 
+// TestAnnouncedTwice: two copies of a job announced it, neither knowing of the other, as can be after a lost connection. One
+// of them ended it; the work must end all the same when the other one comes back.
+func TestAnnouncedTwice(t *testing.T) {
+	t.Parallel()
+	for _, version := range releases {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			const n = 3
+			r := newRig(t, version)
+			if !r.has.Tracked {
+				return // nothing is announced there
+			}
+			id := r.job("198.51.100.7").WorkID
+			r.must(r.works.Received(t.Context(), id, "received"))
+			r.announce(id, n, false)
+			r.announce(id, n, false)
+			r.push(id, "a", n)
+			r.must(r.works.Processed(t.Context(), id, "done"))
+			if state := r.announce(id, n, true); state.Ended {
+				t.Fatalf("Announce() = %+v, want the copy to bring what it announced", state)
+			}
+			r.push(id, "a", n)
+			r.must(r.works.Processed(t.Context(), id, "done"))
+			r.wait("the work to be complete", func() bool {
+				w, _ := r.platform.Work(id)
+				return w.Status == "complete" && w.Processed == 2*n
+			})
+		})
+	}
+}
+
 // TestAnnounceAnswerLost: the platform counted and its answer never came; the next attempt must not count again.
 func TestAnnounceAnswerLost(t *testing.T) {
 	t.Parallel()
