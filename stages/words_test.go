@@ -42,7 +42,7 @@ func TestSentences(t *testing.T) {
 		{fault(Transient, ReasonBroker, "x: y: z"), "RabbitMQ did not take the objects for too long"},
 		{fault(Permanent, ReasonCrashLoop, "x"), "The worker ended several times while it had this job"},
 		{Panicked(), "The worker has a defect that this job meets"},
-		{AsFault(errors.New("something else.")), "Something else"},
+		{AsFault(errors.New("something else")), "Something else"},
 	}
 	for _, tt := range tests {
 		t.Run(string(tt.fault.Reason), func(t *testing.T) {
