@@ -82,6 +82,8 @@ func (w *world) Received(context.Context, string, string) error { return w.work(
 
 func (w *world) Processed(context.Context, string, string) error { return w.work("processed") }
 
+func (w *world) Nothing(context.Context, string, string) error { return w.work("processed") }
+
 func (w *world) Failed(context.Context, string, string) error { return w.work("failed") }
 
 func (w *world) Announce(context.Context, string, int, bool) (opencti.WorkState, error) {

@@ -11,7 +11,7 @@ import (
 
 // Failer ends a work that brings nothing.
 type Failer interface {
-	Processed(ctx context.Context, workID, message string) error
+	Nothing(ctx context.Context, workID, message string) error
 	Failed(ctx context.Context, workID, message string) error
 }
 
@@ -49,7 +49,7 @@ func (e Ending) end(ctx context.Context, job Job, f *Fault, message string) erro
 		}
 		return nil
 	default:
-		if err := e.Works.Processed(ctx, job.Request.WorkID, message); err != nil {
+		if err := e.Works.Nothing(ctx, job.Request.WorkID, message); err != nil {
 			return fmt.Errorf("telling that the work is processed: %w", err)
 		}
 		return nil

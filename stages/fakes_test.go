@@ -50,6 +50,10 @@ func (p *platform) Processed(_ context.Context, workID, message string) error {
 	return p.call("processed", workID+" "+message)
 }
 
+func (p *platform) Nothing(_ context.Context, workID, message string) error {
+	return p.call("nothing", workID+" "+message)
+}
+
 func (p *platform) Failed(_ context.Context, workID, message string) error {
 	return p.call("failed", workID+" "+message)
 }

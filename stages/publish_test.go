@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -140,7 +141,7 @@ func TestEnding(t *testing.T) {
 		},
 		{
 			"a private address is not", work, fault(Skip, ReasonPrivate, "the address is private"), "",
-			[]string{"processed work_1 The address is private. Nothing was changed; skipped (private_address)."},
+			[]string{"nothing work_1 The address is private. Nothing was changed; skipped (private_address)."},
 		},
 		{
 			"dead letter", work, AsFault(fmt.Errorf("asking IPQS: %w", &ipqs.APIError{
@@ -170,5 +171,37 @@ func TestEnding(t *testing.T) {
 				t.Errorf("calls (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// Trap: the number announced is the number of messages that the splitter makes, not of objects that go in; and the splitter
+// leaves references alone whose objects are not in the bundle, or every marking would be stripped.
+func TestPublishAnnouncesWhatItSendsAndKeepsMarkings(t *testing.T) {
+	t.Parallel()
+	job := publishJob()
+	job.Bundle = json.RawMessage(`{"type":"bundle","id":"bundle--11111111-1111-4111-8111-111111111111","objects":[
+		{"type":"url","spec_version":"2.1","id":"url--11111111-1111-4111-8111-111111111111","value":"https://example.com/"},
+		{"type":"url","spec_version":"2.1","id":"url--11111111-1111-4111-8111-111111111111","value":"https://example.com/"},
+		{"type":"x-unknown","spec_version":"2.1","id":"x-unknown--11111111-1111-4111-8111-111111111111"},
+		{"type":"note","spec_version":"2.1","id":"note--11111111-1111-4111-8111-111111111111","content":"c",
+			"object_refs":["url--11111111-1111-4111-8111-111111111111"],
+			"created_by_ref":"identity--22222222-2222-4222-8222-222222222222",
+			"object_marking_refs":["marking-definition--f88d31f6-486f-44da-b317-01333bde0b82"]}]}`)
+	p := &platform{state: opencti.WorkState{Tracked: true}}
+	var sent []string
+	whole := func(_ opencti.PushOptions, bundle []byte) ([]byte, error) {
+		sent = append(sent, string(bundle))
+		return bundle, nil
+	}
+	if _, err := Publish(p, p, p, p, whole).Run(context.Background(), job); err != nil {
+		t.Fatalf("Run() error = %v", err)
+	}
+	if len(sent) != 2 || !slices.Contains(p.calls, "announce work_1 2 objects") {
+		t.Errorf("%d messages sent, calls %q, want 2 of both", len(sent), p.calls)
+	}
+	for _, kept := range []string{"marking-definition--f88d31f6-486f-44da-b317-01333bde0b82", "identity--22222222-2222-4222-8222-222222222222"} {
+		if !strings.Contains(sent[len(sent)-1], kept) {
+			t.Errorf("the note was sent without %s: %s", kept, sent[len(sent)-1])
+		}
 	}
 }

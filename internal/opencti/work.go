@@ -77,16 +77,23 @@ func (w *Works) Announce(ctx context.Context, workID string, n int, again bool) 
 // Processed ends the work's job: everything is published, or there was nothing to publish. The platform shows the work as
 // complete when it has imported what was announced.
 func (w *Works) Processed(ctx context.Context, workID, message string) error {
-	return w.end(ctx, workID, message, false)
+	return w.end(ctx, workID, message, false, false)
+}
+
+// Nothing ends the work's job well, but without anything to import. What is open then was announced to close the work, by
+// an earlier try of this, and nobody else will report it.
+func (w *Works) Nothing(ctx context.Context, workID, message string) error {
+	return w.end(ctx, workID, message, false, true)
 }
 
 // Failed ends the work's job in error. What was announced and is not imported by then is reported as done, for it may never
 // have been published and nobody else would close the work.
 func (w *Works) Failed(ctx context.Context, workID, message string) error {
-	return w.end(ctx, workID, message, true)
+	return w.end(ctx, workID, message, true, true)
 }
 
-func (w *Works) end(ctx context.Context, workID, message string, inError bool) error {
+// end tells that the job is over. nothing says that no importer will report what is still open.
+func (w *Works) end(ctx context.Context, workID, message string, inError, nothing bool) error {
 	if workID == "" {
 		return nil
 	}
@@ -97,7 +104,7 @@ func (w *Works) end(ctx context.Context, workID, message string, inError bool) e
 	// Settled first: after an error the caller ends the work again, and settling reads where it stands while toProcessed
 	// would leave its message twice.
 	if has.CloseByReport || (has.Tracked && inError) {
-		if err := w.settle(ctx, workID, has, inError); err != nil {
+		if err := w.settle(ctx, workID, has, nothing); err != nil {
 			return err
 		}
 	}
@@ -107,7 +114,7 @@ func (w *Works) end(ctx context.Context, workID, message string, inError bool) e
 
 // settle reports what nobody else will. Where toProcessed does not end a work that expects nothing, one expectation is added
 // and reported.
-func (w *Works) settle(ctx context.Context, workID string, has Capabilities, inError bool) error {
+func (w *Works) settle(ctx context.Context, workID string, has Capabilities, nothing bool) error {
 	found, err := w.read(ctx, workID)
 	if errors.Is(err, ErrForbidden) || (err == nil && (found == nil || found.Status == "complete")) {
 		return nil
@@ -117,7 +124,7 @@ func (w *Works) settle(ctx context.Context, workID string, has Capabilities, inE
 	}
 	open := found.Tracking.Expected - found.Tracking.Processed
 	switch {
-	case open > 0 && has.Tracked && !inError:
+	case open > 0 && has.Tracked && !nothing:
 		return nil // the platform's worker is still importing, and its last report ends the work
 	case open > 0:
 		return w.report(ctx, workID, open)

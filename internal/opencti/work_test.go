@@ -131,6 +131,27 @@ func TestRedeliveredAfterItEnded(t *testing.T) {
 	}
 }
 
+// TestNothingToImport: a work that ends well without an object, whose last report fails once, ends at the next try.
+func TestNothingToImport(t *testing.T) {
+	t.Parallel()
+	for _, version := range releases {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, version)
+			id := r.job("10.0.0.1").WorkID
+			r.must(r.works.Received(t.Context(), id, "received"))
+			r.platform.FailNext("WorkReport", 1, "DATABASE_ERROR")
+			if err := r.works.Nothing(t.Context(), id, "skipped"); err != nil {
+				r.must(r.works.Nothing(t.Context(), id, "skipped"))
+			}
+			work, _ := r.platform.Work(id)
+			if work.Status != "complete" || work.ProcessedTimes != 1 || len(work.Errors) > 0 {
+				t.Errorf("work = %+v, want it complete, ended once, without error", work)
+			}
+		})
+	}
+}
+
 // TestAnnouncedTwice: two copies of a job announced it, neither knowing of the other, as can be after a lost connection. One
 // of them ended it; the work must end all the same when the other one comes back.
 func TestAnnouncedTwice(t *testing.T) {
