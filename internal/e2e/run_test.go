@@ -182,6 +182,10 @@ func checkObjects(t *testing.T, w *world, jobs []job) {
 			[]any{observable.Value, observable.ObservableLabels, indicator.Pattern, indicator.Labels, indicator.Score}); diff != "" {
 			t.Errorf("%s %s: value, labels, pattern, score (-want +got):\n%s", j.Type, j.Value, diff)
 		}
+		own, given := markings(t, j)
+		if diff := cmp.Diff([][]string{own, given}, [][]string{observable.Markings, indicator.Markings}); diff != "" {
+			t.Errorf("%s %s: markings of observable and indicator (-want +got):\n%s", j.Type, j.Value, diff)
+		}
 		if diff := cmp.Diff([]string{j.id}, related["based-on "+indicator.ID]); diff != "" {
 			t.Errorf("%s %s: the indicator is based on (-want +got):\n%s", j.Type, j.Value, diff)
 		}
@@ -197,6 +201,23 @@ func checkObjects(t *testing.T, w *world, jobs []job) {
 	if resolved == 0 || belonging == 0 {
 		t.Errorf("%d domains resolve to something and %d addresses belong to a network, want some of each", resolved, belonging)
 	}
+}
+
+// markings are the ids of those that a job's observable has, and of those that new objects about it get.
+func markings(t *testing.T, j job) (own, given []string) {
+	t.Helper()
+	for _, name := range j.Markings {
+		id, ok := stix.TLP(name)
+		if !ok {
+			t.Fatalf("%s is no TLP marking", name)
+		}
+		own = append(own, id)
+	}
+	if len(own) > 0 {
+		return own, own
+	}
+	id, _ := stix.TLP("TLP:CLEAR")
+	return nil, []string{id}
 }
 
 // relationships are the ids that a job's observable has to be related to, by what IPQS says of it: the stand-in says the
