@@ -17,7 +17,7 @@ import (
 )
 
 // decided says what becomes of a job: whether it is let in at all, and where it goes when its stage could not do it. A dead
-// letter is safe in the poison queue before anybody is told of it, and a message that goes anywhere is safe there before it
+// letter is written once OpenCTI is told of it, or will never be, and a message that goes anywhere is safe there before it
 // is acknowledged.
 func (p *Pipeline) decided(hop Hop) message.HandlerMiddleware {
 	last := hop.Name() == p.Hops[len(p.Hops)-1].Name()
