@@ -22,6 +22,9 @@ const (
 	MetadataFirstAt = "ipqs_worker_first_attempt_at"
 	// MetadataLater is how many of the waits of [Schedule].Later are used up.
 	MetadataLater = "ipqs_worker_later"
+	// MetadataNotBefore is until when the job waits, RFC 3339 with milliseconds: the other side asked for more than the longest
+	// waiting room has. One that is back earlier goes into a room again, and nothing is counted.
+	MetadataNotBefore = "ipqs_worker_not_before"
 	// MetadataLastReason is why it was sent back.
 	MetadataLastReason = "ipqs_worker_last_reason"
 	// MetadataRepeated is "true" when the job may have been beyond this hop before.
@@ -31,12 +34,14 @@ const (
 // ours lists what a message gathers on its way through one hop, and what a dead letter or a replay has no use for.
 var ours = []string{
 	MetadataRedelivered, MetadataDeliveries,
-	MetadataAttempts, MetadataFirstAt, MetadataLater, MetadataLastReason, MetadataRepeated,
+	MetadataAttempts, MetadataFirstAt, MetadataLater, MetadataNotBefore, MetadataLastReason, MetadataRepeated,
 }
 
 const (
 	// throttledFor is how long a job may be told to come back later, in all, before that counts as failing.
 	throttledFor = time.Hour
+	// longestAsked bounds what another side may ask a single job to wait.
+	longestAsked = 24 * time.Hour
 	// sendTimeout bounds how long a job that is sent back waits for room in a queue.
 	sendTimeout = 10 * time.Second
 )
@@ -72,11 +77,17 @@ func (s Schedule) fitting(wait time.Duration) time.Duration {
 }
 
 // later says into which room a job goes that its stage could not do for a while, and how many of the schedule's waits it
-// has used up then. It is the first room that is as long as the other side asked for. To be told to come back later is not
-// the job's fault and uses up nothing, as long as that has not gone on for [throttledFor].
+// has used up then. It is the first room that is as long as the other side asked for, and where none is, the longest one, as
+// often as it takes ([MetadataNotBefore]). To be told to come back later is not the job's fault and uses up nothing, as long
+// as that has not gone on for [throttledFor].
 func (p *Pipeline) later(hop Hop, trip *trip) (wait time.Duration, used int, ok bool) {
 	schedule, fault := hop.Retry, trip.fault
-	if p.Attended || len(schedule.Later) == 0 || !p.passing(fault.Class) {
+	switch {
+	case !p.roomy(schedule):
+		return 0, 0, false
+	case fault.Class == stages.Pending:
+		return schedule.fitting(fault.After), trip.later, true
+	case !p.passing(fault.Class):
 		return 0, 0, false
 	}
 	if fault.Class == stages.Throttled && p.Now().Sub(trip.first) < throttledFor {
@@ -88,10 +99,38 @@ func (p *Pipeline) later(hop Hop, trip *trip) (wait time.Duration, used int, ok 
 	return schedule.fitting(max(schedule.Later[trip.later], fault.After)), trip.later + 1, true
 }
 
+// roomy reports whether a hop has waiting rooms that its jobs may go to.
+func (p *Pipeline) roomy(schedule Schedule) bool { return len(schedule.Later) > 0 && !p.Attended }
+
+// early puts a message back into a waiting room that has come out of one before its time.
+func (p *Pipeline) early(msg *message.Message, hop Hop, trip *trip, left time.Duration) error {
+	wait := hop.Retry.fitting(left)
+	back := message.NewMessage(msg.UUID, msg.Payload)
+	back.Metadata = maps.Clone(msg.Metadata)
+	delete(back.Metadata, MetadataRedelivered)
+	delete(back.Metadata, MetadataDeliveries)
+	back.Metadata.Set(MetadataRepeated, "true")
+	if err := p.send(msg.Context(), hop.room(wait), back); err != nil {
+		return fmt.Errorf("putting off again what came too early: %w", err)
+	}
+	trip.fate, trip.delay = parked, wait
+	return nil
+}
+
 // park puts the message into a waiting room, with what it has been through.
 func (p *Pipeline) park(msg *message.Message, hop Hop, trip *trip, wait time.Duration, used int) error {
 	back := p.copied(msg, trip, trip.attempts)
 	back.Metadata.Set(MetadataLater, strconv.Itoa(used))
+	if asked := min(trip.fault.After, longestAsked); asked > wait {
+		back.Metadata.Set(MetadataNotBefore, writeTime(p.Now().Add(asked)))
+	}
+	if trip.fault.Class == stages.Pending { // what the stage has begun is in the job
+		job, err := encode(trip.job, msg.UUID, p.Now())
+		if err != nil {
+			return err
+		}
+		back.Payload = job.Payload
+	}
 	if err := p.send(msg.Context(), hop.room(wait), back); err != nil {
 		return fmt.Errorf("putting off after %w: %w", trip.fault, err)
 	}
@@ -103,7 +142,7 @@ func (p *Pipeline) park(msg *message.Message, hop Hop, trip *trip, wait time.Dur
 // or that can't be reached, the error makes the transport keep the message. No attempt is counted, nor any deadline kept:
 // there is nothing else to be done.
 func (p *Pipeline) comeBack(msg *message.Message, hop Hop, trip *trip, cause error) error {
-	if p.Attended || len(hop.Retry.Later) == 0 {
+	if !p.roomy(hop.Retry) {
 		return cause
 	}
 	wait := hop.Retry.fitting(stages.AsFault(cause).After)
@@ -129,6 +168,7 @@ func (p *Pipeline) copied(msg *message.Message, trip *trip, attempts int) *messa
 	back.Metadata = maps.Clone(msg.Metadata)
 	delete(back.Metadata, MetadataRedelivered)
 	delete(back.Metadata, MetadataDeliveries)
+	delete(back.Metadata, MetadataNotBefore)
 	set := setter(back)
 	// The message itself may come again as well, if its acknowledgement does not arrive.
 	set(MetadataRepeated, "true")
@@ -136,7 +176,8 @@ func (p *Pipeline) copied(msg *message.Message, trip *trip, attempts int) *messa
 		return back // it has not been here
 	}
 	set(MetadataAttempts, strconv.Itoa(attempts))
-	if attempts > 0 || !trip.deadline.IsZero() { // a playbook has waited, whatever counts
+	// A playbook has waited, whatever counts, and so has what is pending.
+	if attempts > 0 || !trip.deadline.IsZero() || trip.fault.Class == stages.Pending {
 		set(MetadataFirstAt, writeTime(trip.first))
 	}
 	set(MetadataLastReason, string(trip.fault.Reason))

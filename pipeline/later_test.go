@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -59,7 +60,22 @@ func TestAJobThatFailsForLongerWaitsOutsideOfTheHop(t *testing.T) {
 		{
 			name:  "it is asked for more than any wait",
 			fault: &stages.Fault{Class: stages.Throttled, Reason: stages.ReasonRateLimited, After: time.Hour, Err: errors.New("slow down")},
-			works: 2, end: pipeline.Published, attempts: 2, delays: []time.Duration{30 * time.Second},
+			works: 2, end: pipeline.Published, attempts: 2, delays: slices.Repeat([]time.Duration{30 * time.Second}, 120),
+		},
+		{
+			name:  "it is asked for a little more than the longest wait",
+			fault: &stages.Fault{Class: stages.Throttled, Reason: stages.ReasonRateLimited, After: 33 * time.Second, Err: errors.New("slow down")},
+			works: 2, end: pipeline.Published, attempts: 2, delays: []time.Duration{30 * time.Second, 5 * time.Second},
+		},
+		{
+			name:  "it is asked for more than anybody may",
+			fault: &stages.Fault{Class: stages.Throttled, Reason: stages.ReasonRateLimited, After: 1000 * time.Hour, Err: errors.New("slow down")},
+			works: 2, end: pipeline.Published, attempts: 2, delays: slices.Repeat([]time.Duration{30 * time.Second}, 2*60*24),
+		},
+		{
+			name:  "it is pending for longer than anything is tried, which counts as no attempt",
+			fault: &stages.Fault{Class: stages.Pending, Reason: stages.ReasonPending, After: 12 * time.Second, Err: errors.New("not done yet")},
+			works: 200, end: pipeline.Published, attempts: 1, delays: slices.Repeat([]time.Duration{30 * time.Second}, 199),
 		},
 		{
 			name:  "what can't pass does not wait",
@@ -110,6 +126,86 @@ func TestAJobThatFailsForLongerWaitsOutsideOfTheHop(t *testing.T) {
 				letter := pipeline.ReadDeadLetter("b.poison", l.transport.DeadLetters("b.poison")[0])
 				if letter.Attempts != tt.attempts || letter.FirstAt.Sub(began) > time.Second || !letter.FirstAt.Before(letter.LastAt) && len(delays) > 0 {
 					t.Errorf("letter = %+v, want %d attempts since %v", letter, tt.attempts, began)
+				}
+			})
+		})
+	}
+}
+
+// A server that asks for two hours is not asked again before, although no waiting room is that long.
+func TestWhatTheServerAskedForIsHonoured(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		lookup := w.lookup
+		var asked []time.Time
+		w.lookup = func(ctx context.Context) (*ipqs.Report, error) {
+			if asked = append(asked, time.Now()); len(asked) == 1 {
+				return nil, &ipqs.APIError{Class: ipqs.ClassThrottled, Kind: ipqs.KindIP, RetryAfter: 2 * time.Hour}
+			}
+			return lookup(ctx)
+		}
+		w.takesWorks = true
+		transport := w.memory()
+		outcomes, stop := w.run(transport, 0)
+		put(t, transport, "resolve", message.NewMessage("m", []byte(
+			`{"internal":{"work_id":"work_1"},"event":{"entity_id":"ipv4-addr--1","entity_type":"IPv4-Addr"}}`)))
+		o := ending(outcomes)
+		if o.End != pipeline.Published || len(asked) != 2 {
+			t.Fatalf("end = %+v after %d lookups, want published after the second", o, len(asked))
+		}
+		if after := asked[1].Sub(asked[0]); after < 2*time.Hour || after > 2*time.Hour+5*time.Minute {
+			t.Errorf("IPQS was asked again after %v, want the two hours that it asked for", after)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What a stage has begun is in the job that waits, and comes again with it.
+func TestAPendingJobComesAgainAsItsStageLeftIt(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name     string
+		attended bool
+	}{{"in a waiting room", false}, {"in hand, where there is none", true}}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T) {
+				var began time.Time
+				hops := []pipeline.Hop{step("a", 1, pass), patient("b", func(_ context.Context, job stages.Job) (stages.Job, error) {
+					switch {
+					case job.Risk == nil:
+						began = time.Now()
+						job.Risk = &stages.Risk{At: began}
+						return job, &stages.Fault{Class: stages.Pending, Reason: stages.ReasonPending, After: 20 * time.Second}
+					case time.Since(began) < time.Minute:
+						return job, &stages.Fault{Class: stages.Pending, Reason: stages.ReasonPending, After: 20 * time.Second}
+					}
+					return job, nil
+				}, 5*time.Second, 30*time.Second)}
+				transport := memory.New(memory.Options{Topics: pipeline.Topics(hops)})
+				outcomes := make(chan pipeline.Outcome, 100)
+				p, err := pipeline.New(pipeline.Options{
+					Hops: hops, Transport: transport, Ends: &told{}, Attended: tt.attended, Observe: func(o pipeline.Outcome) { outcomes <- o },
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(context.Background())
+				done := make(chan error, 1)
+				go func() { done <- p.Run(ctx) }()
+				<-p.Running()
+				put(t, transport, "a", message.NewMessage("m", []byte(`{"internal":{"work_id":"w"},"event":{"entity_id":"x"}}`)))
+				o := ending(outcomes)
+				if o.End != pipeline.Published || o.Attempts != 1 || o.Job.Risk == nil || !o.Job.Risk.At.Equal(began) {
+					t.Errorf("end = %+v with risk %+v, want published at the first attempt that counts, with what began at %v", o, o.Job.Risk, began)
+				}
+				cancel()
+				if err := errors.Join(<-done, transport.Close()); err != nil {
+					t.Error(err)
 				}
 			})
 		})

@@ -34,7 +34,7 @@ func (p *Pipeline) log(ctx context.Context, trip *trip, o Outcome) {
 		level = slog.LevelInfo
 	case o.End == DeadLettered:
 		level = slog.LevelError
-	case o.Fault != nil && o.Fault.Class != stages.Stopping && !o.Paused: // the pause itself has its line
+	case o.Fault != nil && o.Fault.Class != stages.Stopping && o.Fault.Class != stages.Pending && !o.Paused: // the pause itself has its line
 		level = slog.LevelWarn
 	}
 	if !p.Logger.Enabled(ctx, level) {

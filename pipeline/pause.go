@@ -69,7 +69,7 @@ func (p *Pipeline) verdict(trip *trip, err error) verdict {
 	switch {
 	case !trip.ran:
 		return silent
-	case fault == nil, trip.done:
+	case fault == nil, trip.done, fault.Class == stages.Pending:
 		return works
 	case p.pauses(fault):
 		return hopeless

@@ -171,6 +171,9 @@ func (p *Pipeline) run(hop Hop, spent []stages.Section, next *gate) message.Hand
 		trip.ran = true
 		job, err = hop.Stage.Run(ctx, job)
 		trip.job, trip.done = job, err == nil
+		if fault := stages.AsFault(err); fault != nil && fault.Class == stages.Pending {
+			trip.attempts--
+		}
 		if err != nil || next == nil {
 			return nil, err
 		}

@@ -25,6 +25,9 @@ func (p *Pipeline) decided(hop Hop) message.HandlerMiddleware {
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) ([]*message.Message, error) {
 			trip := tripOf(msg)
+			if left := trip.notBefore.Sub(p.Now()); left > 0 && p.roomy(hop.Retry) {
+				return nil, p.early(msg, hop, trip, left)
+			}
 			ticket, admitted := gate.enter()
 			if !admitted {
 				return nil, p.turnedAway(msg, hop, trip)
@@ -43,7 +46,7 @@ func (p *Pipeline) decided(hop Hop) message.HandlerMiddleware {
 				return nil, err
 			case stages.Skip:
 				return nil, p.skip(msg, hop, trip)
-			case stages.Transient, stages.Throttled, stages.AccountWide:
+			case stages.Transient, stages.Throttled, stages.AccountWide, stages.Pending:
 				return nil, p.putOff(msg, hop, trip, probe)
 			default:
 				return nil, p.bury(msg, hop, trip)
@@ -77,7 +80,7 @@ func (p *Pipeline) putOff(msg *message.Message, hop Hop, trip *trip, probe bool)
 	if !ok {
 		return p.bury(msg, hop, trip)
 	}
-	if !trip.deadline.IsZero() && !p.Now().Add(wait).Before(trip.deadline) {
+	if !trip.deadline.IsZero() && !p.Now().Add(max(wait, trip.fault.After)).Before(trip.deadline) {
 		trip.fault = stages.AsFault(p.late(trip.fault))
 		return p.bury(msg, hop, trip)
 	}

@@ -40,25 +40,31 @@ const (
 )
 
 // again calls do until it succeeds, fails for good, or the schedule is through. Being told to come back later is no
-// attempt of the schedule's, as long as patience lasts: the job has done nothing wrong. What makes the hop pause is not
-// tried again here. Where there is a deadline, it gives up as soon as the next call would come after it.
+// attempt of the schedule's, as long as patience lasts: the job has done nothing wrong. What is pending is waited for in a
+// waiting room, and here only where there is none. What makes the hop pause is not tried again here. Where there is a deadline, it gives up as soon as the next call would come after it.
 func (p *Pipeline) again(ctx context.Context, schedule Schedule, deadline time.Time, do func() error) error {
-	waits, roomy := schedule.waits(), len(schedule.Later) > 0 && !p.Attended
+	waits, roomy := schedule.waits(), p.roomy(schedule)
 	var told time.Duration // waited because we were told to
 	for {
 		err := do()
 		fault := stages.AsFault(err)
-		if fault == nil || !p.passing(fault.Class) || p.pauses(fault) {
+		pending := fault != nil && fault.Class == stages.Pending
+		if fault == nil || !p.passing(fault.Class) && !pending || p.pauses(fault) {
 			return err
 		}
 		var wait time.Duration
-		if asked := max(fault.After, time.Second); roomy && told+asked > moment && fault.Class == stages.Throttled {
+		switch asked := max(fault.After, time.Second); {
+		case pending && roomy, roomy && told+asked > moment && fault.Class == stages.Throttled:
 			return err
-		} else if fault.Class == stages.Throttled && told < patience {
+		case pending:
+			wait = jittered(min(asked, longestWait))
+		case fault.Class == stages.Throttled && told < patience:
 			wait = jittered(min(asked, longestWait))
 			told += wait
-		} else if wait = waits.NextBackOff(); wait == backoff.Stop {
-			return err
+		default:
+			if wait = waits.NextBackOff(); wait == backoff.Stop {
+				return err
+			}
 		}
 		if !deadline.IsZero() && !p.Now().Add(wait).Before(deadline) {
 			return p.late(err)

@@ -76,7 +76,7 @@ func describe(span trace.Span, hop Hop, trip *trip) {
 		return
 	}
 	span.SetAttributes(AttributeReason.String(string(trip.fault.Reason)))
-	if trip.fault.Class != stages.Skip {
+	if trip.fault.Class != stages.Skip && trip.fault.Class != stages.Pending {
 		span.RecordError(trip.fault)
 		span.SetStatus(codes.Error, trip.fault.Error())
 	}

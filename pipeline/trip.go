@@ -21,6 +21,7 @@ type trip struct {
 	deliveries int        // how often it was handed out before without an end
 	first      time.Time  // when the first attempt began
 	began      time.Time
+	notBefore  time.Time // until when the job waits in waiting rooms; zero if it need not
 	deadline   time.Time // until when a playbook waits for the job; zero where none does
 	ran        bool      // the stage has run on this trip
 	done       bool      // and went well
@@ -101,6 +102,7 @@ func (p *Pipeline) remember(msg *message.Message, trip *trip) {
 	trip.attempts = trip.came
 	trip.later = readCount(get(MetadataLater))
 	trip.deliveries = readCount(get(MetadataDeliveries))
+	trip.notBefore = readTime(get(MetadataNotBefore))
 	if trip.first = readTime(get(MetadataFirstAt)); trip.first.IsZero() {
 		trip.first = trip.began
 	}

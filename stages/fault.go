@@ -18,6 +18,9 @@ const (
 	Throttled Class = "throttled"
 	// AccountWide: no job can pass until the operator or the calendar acts: key, credits, quota, token.
 	AccountWide Class = "account_wide"
+	// Pending: IPQS has begun what we asked for and is not done. The job comes again after the fault's After, as the stage
+	// returned it, and no attempt is counted. When that has lasted too long is for the stage to say.
+	Pending Class = "pending"
 	// Permanent: the same job would fail the same way. It is dead-lettered at once.
 	Permanent Class = "permanent"
 	// Skip: there is nothing for us to do. The job ends, without a dead letter.
@@ -52,6 +55,7 @@ const (
 	ReasonContract       Reason = "contract"        // OpenCTI refused what we sent
 	ReasonPanic          Reason = "panic"           // our own defect
 	ReasonCrashLoop      Reason = "crash_loop"      // workers died over it again and again
+	ReasonPending        Reason = "pending"         // asked for, and not done yet
 	ReasonStopping       Reason = "stopping"        // shutdown
 	ReasonOther          Reason = "other"           // anything else
 )
