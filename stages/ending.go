@@ -16,7 +16,7 @@ type Failer interface {
 }
 
 // Playbooks continues a playbook that waits for our step, with the bundle that its next step is given. It returns an error
-// that is [opencti.ErrNotFound] when nobody waits.
+// that is [opencti.ErrNotFound] when nobody waits, and [opencti.ErrUnsure] when the playbook may have gone on.
 type Playbooks interface {
 	AnswerPlaybook(ctx context.Context, playbook opencti.Playbook, startedAt time.Time, bundle []byte) error
 }
@@ -65,9 +65,20 @@ func (e Ending) handBack(ctx context.Context, job Job) error {
 	if len(playbook.Bundle) == 0 {
 		return fault(Permanent, ReasonMalformed, "answering the playbook: its job came without a bundle")
 	}
-	err := e.Playbooks.AnswerPlaybook(ctx, *playbook, job.OpenedAt, playbook.Bundle)
-	if err != nil && !errors.Is(err, opencti.ErrNotFound) { // nobody waits
-		return fmt.Errorf("answering the playbook: %w", err)
+	err := answerOnce(ctx, e.Playbooks, job, playbook.Bundle)
+	if err == nil || errors.Is(err, opencti.ErrNotFound) || errors.Is(err, opencti.ErrUnsure) {
+		return nil // it goes on, nobody waits, or it may have gone on: there is nothing more to say
 	}
-	return nil
+	return fmt.Errorf("answering the playbook: %w", err)
+}
+
+// answerTimeout bounds one answer to a playbook. The clients of OpenCTI have a limit of their own.
+const answerTimeout = time.Minute
+
+// answerOnce gives the playbook's step a bundle. Once under way it is not cut short, whatever the time and whoever stops the
+// worker: it may have been heard, and another answer after it would have the playbook go on twice.
+func answerOnce(ctx context.Context, playbooks Playbooks, job Job, bundle []byte) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
+	defer cancel()
+	return playbooks.AnswerPlaybook(ctx, *job.Playbook(), job.OpenedAt, bundle)
 }

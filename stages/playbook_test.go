@@ -267,6 +267,7 @@ func TestPublishToAPlaybookThatFails(t *testing.T) {
 		{"OpenCTI down", opencti.ErrUnavailable, Transient, ReasonUnavailable, false},
 		{"refused", opencti.ErrRefused, Permanent, ReasonContract, false},
 		{"nobody waits", opencti.ErrNotFound, Skip, ReasonAnswered, true},
+		{"it may have heard", opencti.ErrUnsure, Skip, ReasonAnswered, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -295,17 +296,21 @@ func TestEndingOfAPlaybook(t *testing.T) {
 		{"handed back", playbookJob(), nil, 1, nil},
 		{"answered already", answered, errors.New("answered again"), 0, nil},
 		{"nobody waits", playbookJob(), opencti.ErrNotFound, 1, nil},
+		{"it may have heard", playbookJob(), opencti.ErrUnsure, 1, nil},
 		{"OpenCTI down", playbookJob(), opencti.ErrUnavailable, 1, opencti.ErrUnavailable},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			p := &platform{fail: map[string]error{"playbook": tt.err}, playbook: func(_ context.Context, startedAt time.Time) {
-				if !startedAt.Equal(at) {
-					t.Errorf("started at %v, want %v", startedAt, at)
+			p := &platform{fail: map[string]error{"playbook": tt.err}, playbook: func(sending context.Context, startedAt time.Time) {
+				if _, bounded := sending.Deadline(); sending.Err() != nil || !bounded || !startedAt.Equal(at) {
+					t.Errorf("context %v, bounded %v, started at %v, want one that goes on for a time of its own, and %v",
+						sending.Err(), bounded, startedAt, at)
 				}
 			}}
-			err := Ending{Works: p, Playbooks: p}.DeadLettered(context.Background(), tt.job, fault(Permanent, ReasonOther, "x"), "01J")
+			stopped, stop := context.WithCancel(context.Background())
+			stop()
+			err := Ending{Works: p, Playbooks: p}.DeadLettered(stopped, tt.job, fault(Permanent, ReasonOther, "x"), "01J")
 			if !errors.Is(err, tt.want) || len(p.calls) != tt.calls {
 				t.Errorf("DeadLettered() = %v after %q, want %v after %d calls", err, p.calls, tt.want, tt.calls)
 			}

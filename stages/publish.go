@@ -32,9 +32,6 @@ type Labels interface {
 // Envelope wraps one split bundle as OpenCTI's workers expect it.
 type Envelope func(job opencti.PushOptions, bundle []byte) ([]byte, error)
 
-// answerTimeout bounds one answer to a playbook. The clients of OpenCTI have a limit of their own.
-const answerTimeout = time.Minute
-
 // Publish hands the bundle to OpenCTI. A work's goes to the queue of objects in the one order that loses nothing: announce,
 // publish with confirms, end the work. A playbook's is the answer to its step, and nothing else.
 //
@@ -96,15 +93,14 @@ func (p publisher) answer(ctx context.Context, job Job) (Job, error) {
 	if err := p.ensureLabels(ctx, job); err != nil {
 		return job, err
 	}
-	// Once under way an answer is not cut short, whatever the time: it may have been heard, and handing the bundle back
-	// unchanged after it would have the playbook go on twice.
-	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
-	defer cancel()
-	err := p.playbooks.AnswerPlaybook(sending, *job.Playbook(), job.OpenedAt, job.Bundle)
+	err := answerOnce(ctx, p.playbooks, job, job.Bundle)
 	switch {
 	case errors.Is(err, opencti.ErrNotFound):
 		job.Answered = true
 		return job, fault(Skip, ReasonAnswered, "answering the playbook: nobody waits for it: %w", err)
+	case errors.Is(err, opencti.ErrUnsure):
+		job.Answered = true
+		return job, fault(Skip, ReasonAnswered, "answering the playbook: its answer may have been heard and is not given twice: %w", err)
 	case err != nil:
 		return job, fmt.Errorf("answering the playbook: %w", err)
 	}

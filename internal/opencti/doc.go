@@ -18,7 +18,8 @@
 // Three rules of the platform shape the API. A work counts: addExpectations, then publish, then toProcessed, in this order
 // ([Works.Announce] returns before the caller publishes). From 6.8.7 to before 7.260510 the platform may forget a work's
 // counters while its objects still wait, and its importer then drops them: there works are not counted at all
-// ([Capabilities].Tracked). A playbook's job has no work: it is answered exactly once, with a whole bundle, even on failure.
+// ([Capabilities].Tracked). A playbook's job has no work: it is answered exactly once, with a whole bundle, even on failure;
+// an answer that may have been heard is not repeated (once.go, [ErrUnsure]).
 //
 // Errors are [*Error] and match the sentinels of errors.go. None of them carries the token or the value of a variable.
 package opencti

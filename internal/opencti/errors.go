@@ -31,6 +31,9 @@ var (
 	ErrWorkNotAlive = errors.New("opencti: work is not alive")
 	// ErrUnavailable: no usable answer: network, time limit, gateway, a server error, the platform's database.
 	ErrUnavailable = errors.New("opencti: unavailable")
+	// ErrUnsure: sent whole, and no answer of the platform's came: it may have done it. Only [Client.AnswerPlaybook] says so,
+	// of what must not be done twice; everything else can simply be asked again and is ErrUnavailable.
+	ErrUnsure = errors.New("opencti: sent and not answered")
 	// ErrUnsupported: this platform cannot do it.
 	ErrUnsupported = errors.New("opencti: unsupported")
 	// ErrRefused: the platform understood and said no; asking again will not help.
@@ -138,6 +141,12 @@ func wayError(ctx context.Context, operation string, err error) error {
 	}
 	return &Error{Operation: operation, Message: shorten(err.Error(), maxMessage), cause: err}
 }
+
+// unsureError is ErrUnsure and nothing else, so that nobody takes it for something that may be tried again.
+type unsureError struct{ cause error }
+
+func (e *unsureError) Error() string        { return ErrUnsure.Error() + ": " + e.cause.Error() }
+func (e *unsureError) Is(target error) bool { return target == ErrUnsure }
 
 const maxMessage = 300
 

@@ -9,7 +9,14 @@ import (
 // AnswerPlaybook gives a playbook's step its bundle, the whole of it: releases before 6.9.6 replace what the step was given
 // by it. Each call continues the playbook, so a job calls it once, on failure with [Playbook].Bundle unchanged.
 // startedAt is when the job was taken up. ErrNotFound means that the playbook or the step is gone and nobody waits.
+//
+// An error that is ErrUnsure means that the answer may have been heard: do not call it again. After every other one the
+// playbook still waits. To make ErrUnsure rare the platform is asked for its version first, which may be lost as often as it
+// likes: a platform that is down behind a proxy, and a connection that has died unnoticed, are found out by that.
 func (c *Client) AnswerPlaybook(ctx context.Context, p Playbook, startedAt time.Time, bundle []byte) error {
+	if _, err := c.About(ctx); err != nil {
+		return err
+	}
 	has, err := c.Capabilities(ctx)
 	if err != nil {
 		return err
@@ -34,7 +41,11 @@ func (c *Client) AnswerPlaybook(ctx context.Context, p Playbook, startedAt time.
 	var answer struct {
 		Continued *bool `json:"playbookStepExecution"`
 	}
-	if err := c.do(ctx, op, variables, "", &answer); err != nil {
+	var way passage
+	if err := c.do(way.follow(ctx), op, variables, "", &answer); err != nil {
+		if way.unsure(err) {
+			return &unsureError{err}
+		}
 		return err
 	}
 	if answer.Continued == nil || !*answer.Continued {

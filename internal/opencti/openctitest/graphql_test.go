@@ -300,8 +300,8 @@ func TestHTTP(t *testing.T) {
 		}
 	}
 	p.SetDown(true)
-	if status, _ := send("POST", "/graphql", "Bearer "+token, about); status != 502 {
-		t.Errorf("status while down = %d, want 502", status)
+	if status, _ := send("POST", "/graphql", "Bearer "+token, about); status != 503 {
+		t.Errorf("status while down = %d, want 503", status)
 	}
 	p.SetDown(false)
 	if complaints := p.Complaints(); len(complaints) == 0 || !strings.Contains(complaints[0], "opencti-draft-id") {

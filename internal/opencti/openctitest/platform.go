@@ -175,7 +175,7 @@ func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case down:
-		http.Error(w, "<html><body>502 Bad Gateway</body></html>", http.StatusBadGateway)
+		http.Error(w, "<html><body>503 Service Unavailable</body></html>", http.StatusServiceUnavailable)
 		return
 	case !strings.HasSuffix(r.URL.Path, "/graphql"):
 		http.NotFound(w, r)
@@ -306,7 +306,7 @@ func (p *Platform) WaitWorks(ctx context.Context, n int) error {
 	})
 }
 
-// SetDown makes every request end in 502, or no longer.
+// SetDown makes every request end in 503, as a proxy does that has nobody to ask, or no longer.
 func (p *Platform) SetDown(down bool) { p.set(func() { p.down = down }) }
 
 // SetLatency makes every request wait before it is read.
