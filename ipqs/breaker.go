@@ -155,7 +155,8 @@ func outcomeOf(err error) outcome {
 		return failure
 	case ClassItem:
 		return success
-	case ClassKey, ClassCredits, ClassQuota, ClassCapability, ClassUnknown, ClassCircuitOpen:
+	case ClassKey, ClassCredits, ClassQuota, ClassCapability, ClassUnknown, ClassCircuitOpen,
+		ClassBudget, ClassReserve:
 		return neither
 	default:
 		return neither

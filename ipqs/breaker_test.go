@@ -40,7 +40,7 @@ func (s *script) Lookup(context.Context, Query) (*Report, error) {
 	return &Report{Kind: KindIP, IP: &IP{}}, nil
 }
 
-var question = Query{KindIP, "192.0.2.1"}
+var question = Query{Kind: KindIP, Value: "192.0.2.1"}
 
 // open makes a breaker that has just opened, in front of a script that goes on with errs.
 func open(t *testing.T, o BreakerOptions, errs ...error) (*Breaker, *script) {

@@ -43,7 +43,7 @@ func TestClassify(t *testing.T) {
 		{"unknown: internal", refused("An internal error occurred. Please try again later."), ClassUnknown},
 		{"unknown: plan", refused("Your subscription is not valid for this IP API."), ClassUnknown},
 		{"unknown: no words", refused(""), ClassUnknown},
-		{"item: no words for an empty value", answer{query: Query{KindIP, " "}, status: 200, object: true, success: False}, ClassItem},
+		{"item: no words for an empty value", answer{query: Query{Kind: KindIP, Value: " "}, status: 200, object: true, success: False}, ClassItem},
 
 		// Statuses.
 		{"401", answer{status: 401, object: true, success: False, message: "no"}, ClassKey},
@@ -75,15 +75,15 @@ func TestClassify(t *testing.T) {
 		{"success where none is expected", answer{status: 404, object: true, success: True}, ClassUnknown},
 
 		// A value that is echoed does not speak for IPQS.
-		{"echoed value", answer{query: Query{KindURL, echo}, status: 200, object: true, success: False, message: "Invalid URL " + echo}, ClassItem},
-		{"echoed value, upper case", answer{query: Query{KindURL, echo}, status: 200, object: true, success: False, message: "Invalid URL " + strings.ToUpper(echo)}, ClassItem},
+		{"echoed value", answer{query: Query{Kind: KindURL, Value: echo}, status: 200, object: true, success: False, message: "Invalid URL " + echo}, ClassItem},
+		{"echoed value, upper case", answer{query: Query{Kind: KindURL, Value: echo}, status: 200, object: true, success: False, message: "Invalid URL " + strings.ToUpper(echo)}, ClassItem},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			a := tt.answer
 			if a.query.Value == "" {
-				a.query = Query{KindURL, "https://example.com"}
+				a.query = Query{Kind: KindURL, Value: "https://example.com"}
 			}
 			a.message = strings.ToLower(scrub(a.message, "0123456789abcdef", a.query.Value))
 			if got, _ := classify(a); got != tt.want {
@@ -100,6 +100,8 @@ func TestAPIError_Is(t *testing.T) {
 		ClassKey: ErrKey, ClassCredits: ErrCredits, ClassQuota: ErrQuota, ClassCapability: ErrCapability, ClassItem: ErrItem,
 		ClassThrottled: ErrThrottled, ClassUnavailable: ErrUnavailable, ClassMalformed: ErrMalformed, ClassUnknown: ErrUnknown,
 		ClassCircuitOpen: ErrCircuitOpen,
+		ClassBudget:      ErrBudget,
+		ClassReserve:     ErrReserve,
 	}
 	for class := range sentinels {
 		err := error(&APIError{Class: class})

@@ -108,26 +108,26 @@ func TestClient_Lookup_request(t *testing.T) {
 		query Query
 		want  *Report
 	}{
-		{Query{KindIP, "192.0.2.1"}, &Report{IP: &IP{FraudScore: NumberOf(7)}}},
-		{Query{KindIP, "2001:db8::1"}, &Report{IP: &IP{FraudScore: NumberOf(7)}}},
-		{Query{KindEmail, `"o'brien+x"@exämple.com`}, &Report{Email: &Email{FraudScore: NumberOf(7)}}},
-		{Query{KindPhone, "+1 (202) 555-0100"}, &Report{Phone: &Phone{FraudScore: NumberOf(7)}}},
-		{Query{KindURL, "https://example.com/a?b=c&d=e#f;g=%2F\\"}, &Report{URL: &URL{RiskScore: NumberOf(8)}}},
-		{Query{KindURL, " \t\x00\xff\u2028"}, &Report{URL: &URL{RiskScore: NumberOf(8)}}},
-		{Query{KindURL, "https://example.com/" + strings.Repeat("é", 10_000)}, &Report{URL: &URL{RiskScore: NumberOf(8)}}},
+		{Query{Kind: KindIP, Value: "192.0.2.1"}, &Report{IP: &IP{FraudScore: NumberOf(7)}}},
+		{Query{Kind: KindIP, Value: "2001:db8::1"}, &Report{IP: &IP{FraudScore: NumberOf(7)}}},
+		{Query{Kind: KindEmail, Value: `"o'brien+x"@exämple.com`}, &Report{Email: &Email{FraudScore: NumberOf(7)}}},
+		{Query{Kind: KindPhone, Value: "+1 (202) 555-0100"}, &Report{Phone: &Phone{FraudScore: NumberOf(7)}}},
+		{Query{Kind: KindURL, Value: "https://example.com/a?b=c&d=e#f;g=%2F\\"}, &Report{URL: &URL{RiskScore: NumberOf(8)}}},
+		{Query{Kind: KindURL, Value: " \t\x00\xff\u2028"}, &Report{URL: &URL{RiskScore: NumberOf(8)}}},
+		{Query{Kind: KindURL, Value: "https://example.com/" + strings.Repeat("é", 10_000)}, &Report{URL: &URL{RiskScore: NumberOf(8)}}},
 	}
 	for _, tt := range tests {
 		report, err := client.Lookup(t.Context(), tt.query)
 		if err != nil {
-			t.Fatalf("Lookup(%q) = %v, want no error", tt.query, err)
+			t.Fatalf("Lookup(%+v) = %v, want no error", tt.query, err)
 		}
 		want := request{http.MethodGet, "/api/json/" + string(tt.query.Kind), tt.query.Value, testKey, "tester/1"}
 		if diff := cmp.Diff(want, <-got); diff != "" {
-			t.Errorf("request of %q (-want +got):\n%s", tt.query, diff)
+			t.Errorf("request of %+v (-want +got):\n%s", tt.query, diff)
 		}
 		tt.want.Kind, tt.want.RequestID, tt.want.Message = tt.query.Kind, "r1", "Success"
 		if diff := cmp.Diff(tt.want, report); diff != "" {
-			t.Errorf("Lookup(%q) (-want +got):\n%s", tt.query, diff)
+			t.Errorf("Lookup(%+v) (-want +got):\n%s", tt.query, diff)
 		}
 	}
 }
@@ -229,7 +229,7 @@ func TestClient_Lookup_refused(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			client := newClient(t, Options{HTTPClient: canned(tt.status, tt.contentType, tt.body, tt.header...)})
-			_, err := client.Lookup(t.Context(), Query{KindIP, "192.0.2.1"})
+			_, err := client.Lookup(t.Context(), Query{Kind: KindIP, Value: "192.0.2.1"})
 			var got *APIError
 			if !errors.As(err, &got) {
 				t.Fatalf("Lookup() = %v, want an *APIError", err)
@@ -247,7 +247,7 @@ func TestClient_Lookup_largestAnswer(t *testing.T) {
 	const head, tail = `{"success":true,"x":"`, `"}`
 	body := head + strings.Repeat("x", 1<<20-len(head)-len(tail)) + tail
 	client := newClient(t, Options{HTTPClient: canned(200, "application/json", body)})
-	if _, err := client.Lookup(t.Context(), Query{KindIP, "192.0.2.1"}); err != nil {
+	if _, err := client.Lookup(t.Context(), Query{Kind: KindIP, Value: "192.0.2.1"}); err != nil {
 		t.Errorf("Lookup() with an answer of 1 MB = %v, want no error", err)
 	}
 }
@@ -258,9 +258,9 @@ func TestClient_Lookup_refusesQuery(t *testing.T) {
 		t.Error("a request was made, want none")
 		return nil, errors.New("unwanted")
 	})}})
-	for _, q := range []Query{{"fax", "+12025550100"}, {"", "x"}, {KindIP, ""}} {
+	for _, q := range []Query{{Kind: "fax", Value: "+12025550100"}, {Value: "x"}, {Kind: KindIP}} {
 		if _, err := client.Lookup(t.Context(), q); !errors.Is(err, ErrItem) {
-			t.Errorf("Lookup(%q) = %v, want %v", q, err, ErrItem)
+			t.Errorf("Lookup(%+v) = %v, want %v", q, err, ErrItem)
 		}
 	}
 }
@@ -276,7 +276,7 @@ func TestClient_Lookup_redirect(t *testing.T) {
 	t.Cleanup(server.Close)
 	_, err := newClient(t, Options{BaseURL: server.URL, HTTPClient: &http.Client{
 		Transport: http.DefaultTransport.(*http.Transport).Clone(),
-	}}).Lookup(t.Context(), Query{KindEmail, "jane@example.com"})
+	}}).Lookup(t.Context(), Query{Kind: KindEmail, Value: "jane@example.com"})
 	if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "redirected to "+elsewhere.URL+";") {
 		t.Errorf("Lookup() = %v, want %v that names %s", err, ErrUnavailable, elsewhere.URL)
 	}
@@ -312,7 +312,7 @@ func TestClient_Lookup_timeouts(t *testing.T) {
 					defer cancel()
 				}
 				start := time.Now()
-				_, err := client.Lookup(ctx, Query{tt.kind, "value"})
+				_, err := client.Lookup(ctx, Query{Kind: tt.kind, Value: "value"})
 				if !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("Lookup() = %v, want %v and %v", err, ErrUnavailable, context.DeadlineExceeded)
 				}
@@ -330,7 +330,7 @@ func TestClient_Lookup_httpTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hanging()
 		h.Timeout = time.Second
-		_, err := newClient(t, Options{HTTPClient: h}).Lookup(t.Context(), Query{KindIP, "192.0.2.1"})
+		_, err := newClient(t, Options{HTTPClient: h}).Lookup(t.Context(), Query{Kind: KindIP, Value: "192.0.2.1"})
 		if !errors.Is(err, ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Lookup() = %v, want %v and %v", err, ErrUnavailable, context.DeadlineExceeded)
 		}
@@ -347,7 +347,7 @@ func TestClient_Lookup_slowBody(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	client := newClient(t, Options{BaseURL: server.URL, Timeouts: map[Kind]time.Duration{KindIP: 50 * time.Millisecond}})
-	_, err := client.Lookup(t.Context(), Query{KindIP, "192.0.2.1"})
+	_, err := client.Lookup(t.Context(), Query{Kind: KindIP, Value: "192.0.2.1"})
 	var e *APIError
 	if !errors.As(err, &e) || e.Class != ClassUnavailable || !errors.Is(err, context.DeadlineExceeded) || e.Status != 200 {
 		t.Errorf("Lookup() = %v, want %v with status 200 and %v", err, ErrUnavailable, context.DeadlineExceeded)
@@ -359,7 +359,7 @@ func TestClient_Lookup_cancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		_, err := newClient(t, Options{HTTPClient: hanging()}).Lookup(ctx, Query{KindIP, "192.0.2.1"})
+		_, err := newClient(t, Options{HTTPClient: hanging()}).Lookup(ctx, Query{Kind: KindIP, Value: "192.0.2.1"})
 		var e *APIError
 		if !errors.Is(err, context.Canceled) || errors.As(err, &e) {
 			t.Errorf("Lookup() = %v, want %v and no *APIError", err, context.Canceled)
@@ -417,7 +417,7 @@ func TestClient_Lookup_errorsHideSecrets(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := newClient(t, tt.options).Lookup(t.Context(), Query{KindURL, value})
+			_, err := newClient(t, tt.options).Lookup(t.Context(), Query{Kind: KindURL, Value: value})
 			if err == nil {
 				t.Fatal("Lookup() = nil, want an error")
 			}
@@ -441,7 +441,7 @@ func TestClient_Lookup_errorsHideURL(t *testing.T) {
 	t.Parallel()
 	closed := httptest.NewServer(http.NotFoundHandler())
 	closed.Close()
-	_, err := newClient(t, Options{BaseURL: closed.URL}).Lookup(t.Context(), Query{KindURL, "b.io"})
+	_, err := newClient(t, Options{BaseURL: closed.URL}).Lookup(t.Context(), Query{Kind: KindURL, Value: "b.io"})
 	if !errors.Is(err, ErrUnavailable) || strings.Contains(err.Error(), "b.io") {
 		t.Errorf("Lookup() = %v, want %v without the value", err, ErrUnavailable)
 	}
@@ -476,7 +476,7 @@ func TestClient_Lookup_reusesConnections(t *testing.T) {
 		var wg sync.WaitGroup
 		for range parallel {
 			wg.Go(func() {
-				if _, err := client.Lookup(t.Context(), Query{KindIP, "192.0.2.1"}); !errors.Is(err, ErrUnknown) {
+				if _, err := client.Lookup(t.Context(), Query{Kind: KindIP, Value: "192.0.2.1"}); !errors.Is(err, ErrUnknown) {
 					t.Errorf("Lookup() = %v, want %v", err, ErrUnknown)
 				}
 			})

@@ -33,6 +33,10 @@ const (
 	ClassUnknown Class = "unknown"
 	// ClassCircuitOpen: IPQS was not asked, because it failed too often just now.
 	ClassCircuitOpen Class = "circuit_open"
+	// ClassBudget: IPQS was not asked, because the credits that may be spent in a day are spent.
+	ClassBudget Class = "budget"
+	// ClassReserve: IPQS was not asked, because the credits that the account has left are not to be touched.
+	ClassReserve Class = "reserve"
 )
 
 // The sentinels, one for each [Class]: errors.Is(err, ErrItem) asks whether a lookup failed for that reason.
@@ -47,6 +51,8 @@ var (
 	ErrMalformed   = errors.New("ipqs: unreadable answer")
 	ErrUnknown     = errors.New("ipqs: refused for an unknown reason")
 	ErrCircuitOpen = errors.New("ipqs: circuit breaker is open")
+	ErrBudget      = errors.New("ipqs: the credits for a day are spent")
+	ErrReserve     = errors.New("ipqs: the credits left are held back")
 )
 
 // Err returns the sentinel of the class, or nil if there is no such class.
@@ -72,6 +78,10 @@ func (c Class) Err() error {
 		return ErrUnknown
 	case ClassCircuitOpen:
 		return ErrCircuitOpen
+	case ClassBudget:
+		return ErrBudget
+	case ClassReserve:
+		return ErrReserve
 	default:
 		return nil
 	}

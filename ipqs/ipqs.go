@@ -18,6 +18,9 @@ type Query struct {
 	Kind Kind
 	// Value goes out exactly as it stands here; only the encoding of a URL's query is put around it.
 	Value string
+	// Urgent says that somebody waits for the answer. It changes nothing about the question: only who goes first where
+	// questions wait for each other.
+	Urgent bool
 }
 
 // Lookuper answers a Query. Implementations are safe for concurrent use. The error is an [*APIError], or wraps

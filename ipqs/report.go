@@ -1,5 +1,7 @@
 package ipqs
 
+import "time"
+
 // Report is what IPQS answered about one value: exactly one of IP, Email, Phone and URL is set, the one of its Kind.
 //
 // It marshals to JSON under the names that IPQS uses, without what is unknown, and unmarshals to the same value. What IPQS
@@ -10,6 +12,8 @@ type Report struct {
 	RequestID Text `json:"request_id,omitzero"`
 	// Message is IPQS' word on the lookup, mostly "Success".
 	Message Text `json:"message,omitzero"`
+	// AskedAt is when IPQS said so, where that is not now: a report that was kept carries it. IPQS itself tells no time.
+	AskedAt time.Time `json:"asked_at,omitzero"`
 
 	IP    *IP    `json:"ip,omitzero"`
 	Email *Email `json:"email,omitzero"`

@@ -271,7 +271,7 @@ func TestSamples_errors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = client.Lookup(t.Context(), Query{KindIP, "192.0.2.1"})
+		_, err = client.Lookup(t.Context(), Query{Kind: KindIP, Value: "192.0.2.1"})
 		if apiErr, ok := err.(*APIError); !ok || apiErr.Class != want { //nolint:errorlint // not wrapped
 			t.Errorf("Lookup() = %v, want an error of class %s", err, want)
 		}

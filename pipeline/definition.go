@@ -20,8 +20,13 @@ type World struct {
 
 	Policy     stages.Policy
 	Enrichment stages.Enrichment
-	// Lookups is how many jobs may wait for IPQS at once; zero means 32.
+	// Lookups is how many jobs the lookup hop has in hand at once, asking or in line to; zero means 32.
 	Lookups int
+
+	// Recents, if set, has automatic jobs skipped about what was enriched a short while ago.
+	Recents stages.Recents
+	// SkipOverBudget has jobs skipped that there are no credits for; else they wait for them.
+	SkipOverBudget bool
 }
 
 // Works is the life of a work in OpenCTI, as resolve and publish tell it.
@@ -35,12 +40,18 @@ const FirstHop = "resolve"
 
 // Definition is the whole pipeline: five hops, in the order a job makes them.
 func Definition(w World) []Hop {
+	resolve := stages.SkippingRecent(stages.Resolve(w.Entities, w.Works, w.Policy), w.Recents)
+	lookup := stages.Lookup(w.Risks, w.Now)
+	if w.SkipOverBudget {
+		lookup = stages.SkippingOverBudget(lookup)
+	}
+	publish := stages.Publish(w.Works, w.Playbooks, w.Labels, w.Intake, w.Envelope)
 	return []Hop{
-		{Stage: stages.Resolve(w.Entities, w.Works, w.Policy), Prefetch: 32, Retry: outage},
-		{Stage: stages.Lookup(w.Risks, w.Now), Prefetch: or(w.Lookups, 32), Retry: outlast},
+		{Stage: resolve, Prefetch: 32, Retry: outage},
+		{Stage: lookup, Prefetch: or(w.Lookups, 32), Retry: outlast},
 		{Stage: stages.Score(), Prefetch: 100, Retry: never},
 		{Stage: stages.Bundle(w.Enrichment), Prefetch: 100, Retry: never},
-		{Stage: stages.Publish(w.Works, w.Playbooks, w.Labels, w.Intake, w.Envelope), Prefetch: 32, Retry: outage},
+		{Stage: stages.RememberingRecent(publish, w.Recents), Prefetch: 32, Retry: outage},
 	}
 }
 

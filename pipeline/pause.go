@@ -204,6 +204,8 @@ func (g *gate) turn(to mode) {
 // back when the day turns, which is not documented where; so a probe has a look every now and then.
 func (g *gate) wait(fault *stages.Fault) time.Duration {
 	switch {
+	case fault.Reason == stages.ReasonBudget && fault.After > 0: // to look whether there is some again costs nothing
+		return jittered(min(fault.After, longestPause))
 	case fault.Reason == stages.ReasonQuotaExhausted:
 		return min(untilTomorrow(g.now())+rand.N(dayJitter), longestPause)
 	case fault.After > 0:

@@ -20,6 +20,8 @@ var rules = []struct {
 	{ipqs.ErrKey, AccountWide, ReasonAuth},
 	{ipqs.ErrCredits, AccountWide, ReasonCredits},
 	{ipqs.ErrQuota, AccountWide, ReasonQuotaExhausted},
+	{ipqs.ErrBudget, AccountWide, ReasonBudget},
+	{ipqs.ErrReserve, AccountWide, ReasonCredits},
 	{ipqs.ErrCapability, Permanent, ReasonCapability},
 	{ipqs.ErrItem, Permanent, ReasonInvalidValue},
 	{ipqs.ErrMalformed, Transient, ReasonMalformed},

@@ -39,7 +39,8 @@ const (
 	ReasonUnavailable    Reason = "unavailable"     // network error, 5xx, gateway or edge refusal
 	ReasonRateLimited    Reason = "rate_limited"    // 403, 429, 509
 	ReasonQuotaExhausted Reason = "quota_exhausted" // IPQS: requests of the day used up
-	ReasonCredits        Reason = "credits"         // IPQS: no credits left
+	ReasonCredits        Reason = "credits"         // IPQS: no credits left, or none but those held back
+	ReasonBudget         Reason = "budget"          // the credits that the operator allows for a day are spent
 	ReasonAuth           Reason = "auth"            // key or token refused
 	ReasonCapability     Reason = "capability"      // the plan or the token does not include this
 	ReasonInvalidValue   Reason = "invalid_value"   // IPQS refuses this very value
@@ -49,6 +50,7 @@ const (
 	ReasonScope          Reason = "scope"           // outside CONNECTOR_SCOPE
 	ReasonTLP            Reason = "tlp"             // marked above IPQS_MAX_TLP
 	ReasonPrivate        Reason = "private_address" // an address nobody outside can know
+	ReasonRecent         Reason = "recent"          // enriched a short while ago, and nobody asked for it again
 	ReasonAnswered       Reason = "answered"        // a playbook's step that has its answer, or waits no more
 	ReasonCircuitOpen    Reason = "circuit_open"    // our breaker holds lookups back
 	ReasonBroker         Reason = "broker"          // RabbitMQ did not take or route a message
@@ -61,8 +63,9 @@ const (
 )
 
 // InError reports whether a job that ends for this reason ends its work in error. What an analyst's or administrator's
-// setting excluded is an error to whoever asked for it; an address that has no public meaning is not.
-func (r Reason) InError() bool { return r != ReasonPrivate }
+// setting excluded is an error to whoever asked for it; an address that has no public meaning is not, nor is what nobody asked
+// for.
+func (r Reason) InError() bool { return r != ReasonPrivate && r != ReasonRecent }
 
 // Fault is an error of a stage together with the decision it implies.
 type Fault struct {

@@ -23,6 +23,8 @@ func TestAsFault(t *testing.T) {
 		{"key", wrapped(ipqs.ErrKey), AccountWide, ReasonAuth},
 		{"credits", wrapped(ipqs.ErrCredits), AccountWide, ReasonCredits},
 		{"quota", wrapped(ipqs.ErrQuota), AccountWide, ReasonQuotaExhausted},
+		{"our budget", wrapped(ipqs.ErrBudget), AccountWide, ReasonBudget},
+		{"our reserve", wrapped(ipqs.ErrReserve), AccountWide, ReasonCredits},
 		{"plan", wrapped(ipqs.ErrCapability), Permanent, ReasonCapability},
 		{"value refused", wrapped(ipqs.ErrItem), Permanent, ReasonInvalidValue},
 		{"throttled", wrapped(ipqs.ErrThrottled), Throttled, ReasonRateLimited},
@@ -74,6 +76,7 @@ func TestEveryClassOfIPQSHasARule(t *testing.T) {
 	classes := []ipqs.Class{
 		ipqs.ClassKey, ipqs.ClassCredits, ipqs.ClassQuota, ipqs.ClassCapability, ipqs.ClassItem, ipqs.ClassThrottled,
 		ipqs.ClassUnavailable, ipqs.ClassMalformed, ipqs.ClassUnknown, ipqs.ClassCircuitOpen,
+		ipqs.ClassBudget, ipqs.ClassReserve,
 	}
 	for _, class := range classes {
 		if classify(&ipqs.APIError{Class: class}) == nil {

@@ -109,6 +109,22 @@ func (j Job) Playbook() *opencti.Playbook {
 	return j.Request.Playbook
 }
 
+// urgent reports whether somebody waits for the job: who asked for it, or a playbook.
+func (j Job) urgent() bool {
+	return j.Request != nil && (j.Request.Mode == modeManual || j.Request.Playbook != nil)
+}
+
+// automatic reports whether OpenCTI sent the job by itself. Releases before 6.8.9 do not say; theirs may be anybody's.
+func (j Job) automatic() bool {
+	return j.Request != nil && j.Request.Mode == modeAuto && j.Request.Playbook == nil
+}
+
+// What [opencti.Request].Mode says.
+const (
+	modeManual = "manual"
+	modeAuto   = "auto"
+)
+
 // WorkID is OpenCTI's record of the request, or "" where there is none (playbooks, an undecodable message).
 func (j Job) WorkID() string {
 	if j.Request == nil {

@@ -18,7 +18,9 @@ var kinds = map[string]ipqs.Kind{
 	"Domain-Name":  ipqs.KindURL,
 }
 
-// Lookup asks IPQS about the entity's value, exactly as OpenCTI has it, and stamps the time: the only clock a job has.
+// Lookup asks IPQS about the entity's value, exactly as OpenCTI has it, and stamps the time: the only clock a job has. An
+// answer that was kept from before carries the time when it was given: that is what the verdict is of, and an observable
+// that is looked up again gets the very same objects again.
 func Lookup(risks ipqs.Lookuper, now func() time.Time) Stage {
 	return Stage{
 		Name:    "lookup",
@@ -30,11 +32,15 @@ func Lookup(risks ipqs.Lookuper, now func() time.Time) Stage {
 			if !ok {
 				return job, fault(Permanent, ReasonUnsupported, "IPQS has no endpoint for %s", job.Entity.Type)
 			}
-			report, err := risks.Lookup(ctx, ipqs.Query{Kind: kind, Value: job.Entity.Value})
+			report, err := risks.Lookup(ctx, ipqs.Query{Kind: kind, Value: job.Entity.Value, Urgent: job.urgent()})
 			if err != nil {
 				return job, fmt.Errorf("asking IPQS: %w", err)
 			}
-			job.Risk = &Risk{At: now().UTC().Truncate(time.Millisecond), Report: report}
+			at := report.AskedAt
+			if at.IsZero() {
+				at = now()
+			}
+			job.Risk = &Risk{At: at.UTC().Truncate(time.Millisecond), Report: report}
 			return job, nil
 		},
 	}

@@ -3,6 +3,7 @@ package stages
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"opencti-ipqs-worker/ipqs"
 )
@@ -33,7 +34,15 @@ func (f *Fault) sentence(job Job) string {
 		return "IPQS had too many requests" + said
 	case ReasonQuotaExhausted:
 		return "The requests of the IPQS account are used up for today"
+	case ReasonBudget:
+		if said != "" {
+			return capital(strings.TrimPrefix(said, ": ")) // ours, and written to be read
+		}
+		return "The credits that the connector may spend in a day are spent"
 	case ReasonCredits:
+		if said != "" && errors.Is(f.Err, ipqs.ErrReserve) {
+			return capital(strings.TrimPrefix(said, ": "))
+		}
 		return "The IPQS account has no credits left"
 	case ReasonAuth:
 		if asked {
@@ -49,7 +58,7 @@ func (f *Fault) sentence(job Job) string {
 			return "IPQS gave an answer that cannot be read"
 		}
 		return "The job cannot be read: " + f.Error()
-	case ReasonUnsupported, ReasonScope, ReasonTLP, ReasonPrivate:
+	case ReasonUnsupported, ReasonScope, ReasonTLP, ReasonPrivate, ReasonRecent:
 		return capital(f.Error()) // ours, and written to be read
 	case ReasonCircuitOpen:
 		return "IPQS failed too often just before and was not asked"
