@@ -59,7 +59,7 @@ fmt: ## Format the code
 	$(LINT) fmt
 
 .PHONY: generate
-generate: ## Rewrite generated files: config.yml.sample
+generate: ## Rewrite generated files: what tells of the configuration, from the table of its options
 	go generate ./...
 
 .PHONY: tidy-check

@@ -54,6 +54,11 @@ type Option struct {
 	Description string
 	// Accepts says which values are good: it completes "want …".
 	Accepts string
+	// Words lists the values of a Text, or the entries of a List, that takes only certain ones; others may be good as other
+	// spellings of these.
+	Words []string
+	// Least and Most bound a Number.
+	Least, Most int
 	// For is the last purpose that needs the option, so the purposes before it need it too.
 	For Purpose
 
@@ -146,12 +151,14 @@ func Table() []Option {
 			Env: "CONNECTOR_TYPE", Kind: Text, Default: "INTERNAL_ENRICHMENT",
 			Description: "Type of this connector, which is always the same.",
 			Accepts:     "INTERNAL_ENRICHMENT",
+			Words:       []string{"INTERNAL_ENRICHMENT"},
 			set:         into(func(c *Config) *string { return &c.Connector.Type }, parseOneOf("INTERNAL_ENRICHMENT")),
 		},
 		{
 			Env: "CONNECTOR_SCOPE", Kind: List, Default: strings.Join(scopeTypes(), ","),
 			Description: "Types of observables to enrich.",
 			Accepts:     "a comma-separated list of at least one of " + strings.Join(scopeTypes(), ", "),
+			Words:       scopeTypes(),
 			set:         into(func(c *Config) *[]string { return &c.Connector.Scope }, parseList),
 		},
 		{
@@ -170,25 +177,29 @@ func Table() []Option {
 			Env: "CONNECTOR_CONFIDENCE_LEVEL", Kind: Number, For: ForEnrich,
 			Description: "Confidence of the indicators, notes and relationships made; not set, OpenCTI decides.",
 			Accepts:     "a whole number from 0 to 100",
+			Most:        100,
 			set:         into(func(c *Config) **int { return &c.Connector.ConfidenceLevel }, optional(parseInt(0, 100))),
 		},
 		{
 			Env: "CONNECTOR_QUEUE_PROTOCOL", Kind: Text, Default: "amqp",
 			Description: "Way that results take into OpenCTI: its RabbitMQ (amqp), or its API (api) where RabbitMQ is out of reach.",
 			Accepts:     "amqp or api",
+			Words:       []string{"amqp", "api"},
 			set:         into(func(c *Config) *bool { return &c.Connector.PushByAPI }, parseEither("amqp", "api")),
 		},
 		{
 			Env: "CONNECTOR_LISTEN_PROTOCOL", Kind: Text, Default: "AMQP",
 			Description: "Way that jobs come from OpenCTI: its RabbitMQ (AMQP), or posts of its workers to this process (API).",
 			Accepts:     "AMQP or API",
+			Words:       []string{"AMQP", "API"},
 			set:         into(func(c *Config) *bool { return &c.Connector.Callback.On }, parseEither("AMQP", "API")),
 		},
 		{
 			Env: "CONNECTOR_LISTEN_PROTOCOL_API_PORT", Kind: Number, Default: "7070",
 			Description: "Port that OpenCTI's workers post jobs to.",
 			Accepts:     "a whole number from 1 to 65535",
-			set:         into(func(c *Config) *int { return &c.Connector.Callback.Port }, parseInt(1, 65535)),
+			Least:       1, Most: 65535,
+			set: into(func(c *Config) *int { return &c.Connector.Callback.Port }, parseInt(1, 65535)),
 		},
 		{
 			Env: "CONNECTOR_LISTEN_PROTOCOL_API_PATH", Kind: Text, Default: "/api/callback",
@@ -230,12 +241,14 @@ func Table() []Option {
 			Env: "CONNECTOR_LOG_LEVEL", Kind: Text, Default: "info", For: ForNothing,
 			Description: "Least level of what is logged.",
 			Accepts:     "one of debug, info, warn, error",
+			Words:       []string{"debug", "info", "warn", "error"},
 			set:         into(func(c *Config) *slog.Level { return &c.Connector.LogLevel }, parseLevel),
 		},
 		{
 			Env: "CONNECTOR_METRICS_PORT", Kind: Number, Default: "9095",
 			Description: "Port on which /livez and /readyz are served; 0 serves them nowhere.",
 			Accepts:     "a whole number from 0 to 65535",
+			Most:        65535,
 			set:         into(func(c *Config) *int { return &c.Connector.MetricsPort }, parseInt(0, 65535)),
 		},
 		{
@@ -266,12 +279,14 @@ func Table() []Option {
 			Env: "IPQS_DEFAULT_TLP", Kind: Text, Default: "TLP:CLEAR", For: ForEnrich,
 			Description: "Marking that an observable without one counts as.",
 			Accepts:     tlps,
+			Words:       levelsOfTLP(),
 			set:         into(func(c *Config) *string { return &c.IPQS.DefaultTLP }, parseTLP),
 		},
 		{
 			Env: "IPQS_MAX_TLP", Kind: Text, Default: "TLP:AMBER", For: ForEnrich,
 			Description: "Strictest marking whose observables are sent to IPQualityScore.",
 			Accepts:     tlps,
+			Words:       levelsOfTLP(),
 			set:         into(func(c *Config) *string { return &c.IPQS.MaxTLP }, parseTLP),
 		},
 		{
@@ -296,7 +311,8 @@ func Table() []Option {
 			Env: "MQ_PORT", Kind: Number,
 			Description: "Port of RabbitMQ, where it is not the one that OpenCTI tells.",
 			Accepts:     "a whole number from 1 to 65535",
-			set:         into(func(c *Config) *int { return &c.MQ.Port }, parseInt(1, 65535)),
+			Least:       1, Most: 65535,
+			set: into(func(c *Config) *int { return &c.MQ.Port }, parseInt(1, 65535)),
 		},
 		{
 			Env: "MQ_VHOST", Kind: Text,
@@ -356,13 +372,15 @@ func Table() []Option {
 			Env: "WORKER_QUEUE_TYPE", Kind: Text, Default: "classic",
 			Description: "Type of the worker's queues: quorum where RabbitMQ has three nodes or more.",
 			Accepts:     "classic or quorum",
+			Words:       []string{"classic", "quorum"},
 			set:         into(func(c *Config) *string { return &c.Worker.QueueType }, parseOneOf("classic", "quorum")),
 		},
 		{
 			Env: "WORKER_LOOKUP_CONCURRENCY", Kind: Number, Default: "16", For: ForEnrich,
 			Description: "Questions to IPQualityScore under way at once.",
 			Accepts:     "a whole number from 1 to 1024",
-			set:         into(func(c *Config) *int { return &c.Worker.LookupConcurrency }, parseInt(1, 1024)),
+			Least:       1, Most: 1024,
+			set: into(func(c *Config) *int { return &c.Worker.LookupConcurrency }, parseInt(1, 1024)),
 		},
 		{
 			// Under the 30 s that Kubernetes leaves a container by default.

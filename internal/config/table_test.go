@@ -1,10 +1,12 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -35,6 +37,37 @@ func TestTable(t *testing.T) {
 		}
 		if o.Kind == "" || o.Accepts == "" || !strings.HasSuffix(o.Description, ".") || strings.Contains(o.Description, "\n") {
 			t.Errorf("%s is not described: %+v", o.Env, o)
+		}
+	}
+}
+
+// TestBounds checks that the words and bounds of the table are those that an option really has.
+func TestBounds(t *testing.T) {
+	t.Parallel()
+	closed := regexp.MustCompile(`^one of |^\S+ or \S+$`)
+	takes := func(o Option, value string) bool { return o.set(new(Config), value) == nil }
+	for _, o := range Table() {
+		if o.Kind == Text && closed.MatchString(o.Accepts) && len(o.Words) == 0 {
+			t.Errorf("%s accepts %q and has no words", o.Env, o.Accepts)
+		}
+		for _, word := range o.Words {
+			if !takes(o, word) || !strings.Contains(o.Accepts, word) {
+				t.Errorf("%s has the word %q, which it does not accept, or not say so: %q", o.Env, word, o.Accepts)
+			}
+		}
+		if len(o.Words) > 0 && o.Kind == Text && takes(o, "none of them") {
+			t.Errorf("%s accepts what is none of its words", o.Env)
+		}
+		if o.Kind != Number {
+			continue
+		}
+		if want := fmt.Sprintf("from %d to %d", o.Least, o.Most); !strings.Contains(o.Accepts, want) {
+			t.Errorf("%s accepts %q, want it to say %q", o.Env, o.Accepts, want)
+		}
+		for n, want := range map[int]bool{o.Least: true, o.Most: true, o.Least - 1: false, o.Most + 1: false} {
+			if got := takes(o, strconv.Itoa(n)); got != want {
+				t.Errorf("%s accepts %d = %t, want %t", o.Env, n, got, want)
+			}
 		}
 	}
 }
