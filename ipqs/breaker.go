@@ -145,7 +145,7 @@ func outcomeOf(err error) outcome {
 	}
 	e, ok := errors.AsType[*APIError](err)
 	if !ok {
-		if errors.Is(err, context.Canceled) {
+		if errors.Is(err, context.Canceled) || errors.Is(err, ErrUpload) {
 			return neither
 		}
 		return failure

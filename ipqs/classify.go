@@ -25,7 +25,14 @@ func (a answer) says(phrases ...string) bool {
 	return false
 }
 
+// extra reports whether the question is of a kind that not every plan includes.
+func (a answer) extra() bool {
+	k := a.query.Kind
+	return k.Secret() || k.Upload() || k == KindFileResult
+}
+
 var (
+	planWords = regexp.MustCompile(`\b(plans?|subscriptions?|upgrade|permission|not enabled)\b`)
 	wordKey   = regexp.MustCompile(`\bkey\b`)
 	overQuota = regexp.MustCompile(`exceeded your .*quota`)
 )
@@ -35,8 +42,8 @@ var (
 // sentences about key and value come before everything that sounds temporary, and the one about the key comes first, as
 // both begin with "Invalid".
 //
-// A refusal of one kind only (a plan without leak or malware lookups answers 401, or words about plans) belongs above
-// the others, as ClassCapability.
+// A plan without leak or malware lookups answers 401, or with words about plans: that is a refusal of one kind only. The
+// words come after those about credits and quota, which tell to upgrade too.
 var rules = []struct {
 	class   Class
 	when    func(a answer) bool
@@ -44,7 +51,7 @@ var rules = []struct {
 }{
 	{ClassKey, func(a answer) bool {
 		return a.says("unauthorized key") || a.says("invalid") && wordKey.MatchString(a.message) ||
-			a.status == http.StatusUnauthorized
+			a.status == http.StatusUnauthorized && !a.extra()
 	}, "the key was refused"},
 
 	{ClassCredits, func(a answer) bool {
@@ -54,6 +61,16 @@ var rules = []struct {
 	{ClassQuota, func(a answer) bool {
 		return overQuota.MatchString(a.message)
 	}, ""},
+
+	{ClassCapability, func(a answer) bool {
+		return a.extra() && (a.status == http.StatusUnauthorized || a.success == False && planWords.MatchString(a.message))
+	}, "the plan does not include this kind of lookup"},
+
+	{ClassItem, func(a answer) bool {
+		return a.success == False && a.query.Kind.Upload() &&
+			(a.says("invalid", "unsupported") && a.says("file") || a.says("could not download", "too large", "too big")) ||
+			a.status == http.StatusRequestEntityTooLarge && a.query.Kind.Upload()
+	}, "the file was refused"},
 
 	{ClassItem, func(a answer) bool {
 		return a.says("invalid") && a.says("address", "hostname", "email", "e-mail", "phone", "url", "domain") ||

@@ -1,6 +1,7 @@
 package ipqs
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -27,20 +28,9 @@ const (
 	maxRetryAfter    = 24 * time.Hour
 )
 
-// DefaultTimeout returns how long one lookup of that kind may take. IPQS itself waits up to 7 s for a mail server and up
-// to 2 s for a web page before it answers.
-func DefaultTimeout(kind Kind) time.Duration {
-	switch kind {
-	case KindEmail:
-		return 17 * time.Second
-	case KindPhone:
-		return 15 * time.Second
-	case KindURL:
-		return 12 * time.Second
-	default:
-		return 10 * time.Second
-	}
-}
+// DefaultTimeout returns how long one lookup of that kind may take with the default [Parameters]. IPQS itself waits up to
+// 7 s for a mail server and up to 2 s for a web page before it answers.
+func DefaultTimeout(kind Kind) time.Duration { return Parameters{}.Timeout(kind) }
 
 // Options are what a [Client] is made of. Only Key has no default.
 type Options struct {
@@ -50,7 +40,11 @@ type Options struct {
 	BaseURL string
 	// UserAgent is the header of that name. IPQS' edge is known to refuse those of stock HTTP libraries.
 	UserAgent string
-	// Timeouts replaces [DefaultTimeout] for the kinds in it.
+	// Parameters are IPQS' own options of each kind of lookup.
+	Parameters Parameters
+	// PersonalData has reports say what IPQS knows about people: [Report].Personal.
+	PersonalData bool
+	// Timeouts replaces what follows from the Parameters ([Parameters.Timeout]) for the kinds in it.
 	Timeouts map[Kind]time.Duration
 	// MaxIdleConns is how many connections are kept open between lookups, best as many as there are lookups at once.
 	// Default [DefaultMaxIdleConns]. It is not used with an HTTPClient of your own.
@@ -67,6 +61,9 @@ type Client struct {
 	userAgent string
 	timeouts  map[Kind]time.Duration
 	http      *http.Client
+
+	parameters Parameters
+	personal   bool
 }
 
 var _ Lookuper = (*Client)(nil)
@@ -85,9 +82,15 @@ func NewClient(o Options) (*Client, error) {
 		key:       o.Key,
 		userAgent: cmp.Or(o.UserAgent, defaultUserAgent),
 		timeouts:  make(map[Kind]time.Duration),
+
+		parameters: o.Parameters,
+		personal:   o.PersonalData,
 	}
-	for _, kind := range []Kind{KindIP, KindEmail, KindPhone, KindURL} {
-		c.timeouts[kind] = DefaultTimeout(kind)
+	if err := o.Parameters.Validate(); err != nil {
+		return nil, fmt.Errorf("parameters: %w", err)
+	}
+	for _, kind := range Kinds() {
+		c.timeouts[kind] = o.Parameters.Timeout(kind)
 	}
 	for kind, timeout := range o.Timeouts {
 		if c.timeouts[kind] == 0 {
@@ -141,13 +144,18 @@ func (c *Client) Lookup(ctx context.Context, q Query) (*Report, error) {
 	switch {
 	case !ok:
 		return nil, &APIError{Class: ClassItem, Kind: q.Kind, Message: unknownKind(q.Kind).Error()}
+	case q.Kind.Upload():
+		if q.Upload == nil || q.Upload.Open == nil || q.Upload.Size < 1 {
+			return nil, &APIError{Class: ClassItem, Kind: q.Kind, Message: "the file is missing or empty"}
+		}
+		timeout += UploadTimeout(q.Upload.Size)
 	case q.Value == "":
 		return nil, &APIError{Class: ClassItem, Kind: q.Kind, Message: "the value is empty"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 
-	got, err := c.get(ctx, q)
+	got, err := c.send(ctx, q)
 	if err != nil {
 		return nil, c.noAnswer(ctx, q, got.status, err)
 	}
@@ -155,12 +163,18 @@ func (c *Client) Lookup(ctx context.Context, q Query) (*Report, error) {
 		return nil, c.refusal(got.header, answer{query: q, status: got.status, markup: true}, "")
 	}
 	e, object := decodeEnvelope(got.body)
-	if !object || e.Success != True || got.status/100 != 2 {
+	if !object || !e.answers(q.Kind) || got.status/100 != 2 {
 		return nil, c.refusal(got.header, answer{query: q, status: got.status, object: object, success: e.Success}, e.sentence())
 	}
 	report, err := decodeReport(q.Kind, e, got.body)
 	if err != nil {
 		return nil, &APIError{Class: ClassMalformed, Kind: q.Kind, Status: got.status, Message: err.Error()}
+	}
+	if q.Kind.Secret() {
+		report.Message = "" // it may repeat the question, and says no more than "Success"
+	}
+	if c.personal {
+		report.Personal = decodePersonal(q.Kind, bytes.TrimSpace(got.body))
 	}
 	return report, nil
 }
@@ -172,15 +186,11 @@ type response struct {
 	body   []byte
 }
 
-func (c *Client) get(ctx context.Context, q Query) (response, error) {
-	target := c.base + "/" + string(q.Kind) + "?" + url.Values{string(q.Kind): {q.Value}}.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+func (c *Client) send(ctx context.Context, q Query) (response, error) {
+	req, err := c.request(ctx, q)
 	if err != nil {
 		return response{}, err
 	}
-	req.Header.Set(keyHeader, c.key)
-	req.Header.Set("User-Agent", c.userAgent)
-	req.Header.Set("Accept", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return response{}, err
@@ -203,6 +213,10 @@ func (c *Client) noAnswer(ctx context.Context, q Query, status int, err error) e
 	if errors.Is(err, errTooLong) {
 		return &APIError{Class: ClassMalformed, Kind: q.Kind, Status: status, Message: err.Error()}
 	}
+	if errors.Is(err, ErrUpload) {
+		// Whatever reads files names them, and where they are.
+		return fmt.Errorf("asking %s: %w", q.Kind, ErrUpload)
+	}
 	class, _ := classify(answer{query: q})
 	e := &APIError{Class: class, Kind: q.Kind, Status: status}
 	if timeout, ok := errors.AsType[net.Error](err); errors.Is(err, context.DeadlineExceeded) || ok && timeout.Timeout() {
@@ -214,7 +228,7 @@ func (c *Client) noAnswer(ctx context.Context, q Query, status int, err error) e
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
 	}
-	e.Message = quote(scrub(err.Error(), c.key, q.Value))
+	e.Message = quote(c.scrub(err.Error(), q))
 	return e
 }
 
@@ -223,9 +237,10 @@ func (c *Client) refusal(header http.Header, a answer, sentence string) error {
 	sentence = scrub(sentence, c.key, a.query.Value)
 	a.message = strings.ToLower(sentence)
 	class, ours := classify(a)
+	sentence = c.scrub(sentence, a.query)
 	if to, err := url.Parse(header.Get("Location")); err == nil && to.Host != "" {
 		// The path and the query of the new place may repeat the question.
-		ours = scrub("redirected to "+to.Scheme+"://"+to.Host+"; the base URL should name the host that answers", c.key, a.query.Value)
+		ours = c.scrub("redirected to "+to.Scheme+"://"+to.Host+"; the base URL should name the host that answers", a.query)
 	}
 	return &APIError{
 		Class:      class,
@@ -234,6 +249,20 @@ func (c *Client) refusal(header http.Header, a answer, sentence string) error {
 		Message:    quote(cmp.Or(sentence, ours)),
 		RetryAfter: retryAfter(header.Get("Retry-After"), time.Now()),
 	}
+}
+
+// scrub is [scrub], which leaves out a text as a whole that holds a secret which is too short to be taken out of it.
+func (c *Client) scrub(text string, q Query) string {
+	text = scrub(text, c.key, q.Value)
+	if !q.Kind.Secret() || len(q.Value) >= minValue {
+		return text
+	}
+	for _, form := range encodings(q.Value) {
+		if form != "" && strings.Contains(strings.ToLower(text), strings.ToLower(form)) {
+			return ""
+		}
+	}
+	return text
 }
 
 // isMarkup reports whether an answer is HTML or XML. Content types that say neither that nor JSON are left to the body:

@@ -258,7 +258,15 @@ func TestClient_Lookup_refusesQuery(t *testing.T) {
 		t.Error("a request was made, want none")
 		return nil, errors.New("unwanted")
 	})}})
-	for _, q := range []Query{{Kind: "fax", Value: "+12025550100"}, {Value: "x"}, {Kind: KindIP}} {
+	for _, q := range []Query{
+		{Kind: "fax", Value: "+12025550100"},
+		{Value: "x"},
+		{Kind: KindIP},
+		{Kind: KindLeakPassword},
+		{Kind: KindFileResult},
+		{Kind: KindFileScan, Value: "x"},
+		{Kind: KindFileLookup, Upload: &Upload{Name: "empty"}},
+	} {
 		if _, err := client.Lookup(t.Context(), q); !errors.Is(err, ErrItem) {
 			t.Errorf("Lookup(%+v) = %v, want %v", q, err, ErrItem)
 		}

@@ -1,6 +1,7 @@
 package ipqs
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,24 @@ type envelope struct {
 
 	FraudScore json.RawMessage `json:"fraud_score"`
 	RiskScore  json.RawMessage `json:"risk_score"`
+
+	Status Text `json:"status"` // of a file's scan
+}
+
+// answers reports whether the envelope is around a report. About a file that IPQS has not scanned yet it says so, as a
+// refusal or without the usual member.
+func (e envelope) answers(kind Kind) bool {
+	if kind != KindFileLookup {
+		return e.Success == True
+	}
+	switch strings.ToLower(string(e.Status)) {
+	case "cached":
+		return e.Success != False
+	case "not_found", "not_cached":
+		return true
+	default:
+		return e.Success == True
+	}
 }
 
 // decodeEnvelope reads body and reports whether it is a JSON object.
@@ -38,6 +57,7 @@ func (e envelope) sentence() string {
 // decodeReport reads the report from the body whose envelope is e. Fields that cannot be read are unknown; only a score
 // that is none, or out of range, makes the answer malformed.
 func decodeReport(kind Kind, e envelope, body []byte) (*Report, error) {
+	body = bytes.TrimSpace(body)
 	r := &Report{Kind: kind, RequestID: e.RequestID, Message: e.Message}
 	name, raw := "fraud_score", e.FraudScore
 	var section any
@@ -55,6 +75,14 @@ func decodeReport(kind Kind, e envelope, body []byte) (*Report, error) {
 		name, raw = "risk_score", e.RiskScore
 		r.URL = new(URL)
 		section = r.URL
+	case KindLeakEmail, KindLeakUsername, KindLeakPassword:
+		r.Leak = decodeLeak(body)
+		return r, nil
+	case KindFileLookup, KindFileScan, KindFileResult:
+		r.File = new(File)
+		readObject(body, r.File)
+		r.File.OwnSHA256 = "" // not IPQS' to say
+		return r, nil
 	default:
 		return nil, unknownKind(kind)
 	}
@@ -73,5 +101,5 @@ func decodeReport(kind Kind, e envelope, body []byte) (*Report, error) {
 }
 
 func unknownKind(kind Kind) error {
-	return fmt.Errorf("kind: found %q, want %q, %q, %q or %q", kind, KindIP, KindEmail, KindPhone, KindURL)
+	return fmt.Errorf("kind: found %q, want one of %q", kind, Kinds())
 }

@@ -19,6 +19,11 @@ var oddities = []string{
 	`{"success":true,"risk_score":100,"phishing":"true","ip_address":"n/a","server":"\u0000x\u2028","page_title":"<b>\"\\","technologies":{"name":"PHP"},"domain_age":{"timestamp":1e300,"iso":7},"final_url":"https://example.com/?a=b&c"}`,
 	`{"success":true,"fraud_score":-0,"risk_score":1e-400,"ISP":"Enterprise L4+ required.","errors":["a",""]}`,
 	`{"success":true,"fraud_score":1,"fraud_score":500,"Fraud_Score":null}`,
+	`{"success":true,"exposed":"True","source":"One","first_seen":{"timestamp":1,"iso":"x"},"plain_text_password":null}`,
+	`{"success":true,"found":1,"source":[""],"first_seen":[]}`,
+	`{"success":true,"status":"done","result":{"B":{"detected":"1"},"A":"","":{}},"detected_scans":"x","file_size":"61049"}`,
+	`{"success":true,"status":null,"result":[""],"scan_date":{"date":"2026-03-29 02:30:00.000000","timezone":"Europe/Berlin"}}`,
+	`{"success":true,"result":[{"name":"a","detected":true,"error":null},7,[]],"scan_date":"9999-12-31T23:59:59-14:00"}`,
 }
 
 func fuzzKind(f *testing.F, kind Kind) {
@@ -87,6 +92,41 @@ func FuzzIP(f *testing.F)    { fuzzKind(f, KindIP) }
 func FuzzEmail(f *testing.F) { fuzzKind(f, KindEmail) }
 func FuzzPhone(f *testing.F) { fuzzKind(f, KindPhone) }
 func FuzzURL(f *testing.F)   { fuzzKind(f, KindURL) }
+
+func FuzzLeak(f *testing.F) { fuzzKind(f, KindLeakEmail) }
+func FuzzFile(f *testing.F) { fuzzKind(f, KindFileResult) }
+
+// FuzzPersonal decodes what is said of people, which has the deepest nesting.
+func FuzzPersonal(f *testing.F) {
+	f.Add([]byte(`{"first_name":"Unknown","name":"A B,, C","identity_data":[{"names":[{"first_name":"N/A"}],"age":[]},"",{}]}`))
+	f.Add([]byte(`{"associated_names":{"status":"Enterprise Plus or higher required.","names":["Premium required."]},"identity_data":{}}`))
+	f.Add([]byte(`{"associated_names":[],"associated_phone_numbers":"","associated_email_addresses":{"emails":"a@example.com"}}`))
+	for _, body := range oddities {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, kind := range []Kind{KindEmail, KindPhone} {
+			p := decodePersonal(kind, body)
+			if p == nil {
+				continue
+			}
+			for _, l := range []List{p.Names, p.EmailAddresses, p.PhoneNumbers} {
+				if len(l) > maxPersonal {
+					t.Errorf("list has %d entries, want at most %d", len(l), maxPersonal)
+				}
+			}
+			if len(p.Identities) > maxPersonal {
+				t.Errorf("Identities has %d entries, want at most %d", len(p.Identities), maxPersonal)
+			}
+			wire := roundTrip(t, &Report{Kind: kind, Personal: p})
+			var values any
+			if err := json.Unmarshal(wire, &values); err != nil {
+				t.Fatalf("Unmarshal(%s) = %v, want no error", wire, err)
+			}
+			checkTexts(t, values)
+		}
+	})
+}
 
 // FuzzReport reads reports as they arrive from a queue.
 func FuzzReport(f *testing.F) {

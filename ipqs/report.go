@@ -2,10 +2,11 @@ package ipqs
 
 import "time"
 
-// Report is what IPQS answered about one value: exactly one of IP, Email, Phone and URL is set, the one of its Kind.
+// Report is what IPQS answered about one value: exactly one of IP, Email, Phone, URL, Leak and File is set, the one of its
+// Kind.
 //
 // It marshals to JSON under the names that IPQS uses, without what is unknown, and unmarshals to the same value. What IPQS
-// knows about people is not in it.
+// knows about people is in Personal alone, and only if it was asked for.
 type Report struct {
 	Kind Kind `json:"kind"`
 	// RequestID names this lookup to IPQS. Every lookup has its own, also of the same value.
@@ -19,10 +20,16 @@ type Report struct {
 	Email *Email `json:"email,omitzero"`
 	Phone *Phone `json:"phone,omitzero"`
 	URL   *URL   `json:"url,omitzero"`
+	Leak  *Leak  `json:"leak,omitzero"`
+	File  *File  `json:"file,omitzero"`
+
+	// Personal is set on reports on e-mail addresses and phone numbers by a [Client] with [Options].PersonalData, if IPQS
+	// knows of anybody.
+	Personal *Personal `json:"personal,omitzero"`
 }
 
 // Score returns the risk from 0 (none) to 100, a fraction rounded down, and whether IPQS gave one. Without one there is no
-// verdict: unknown is not 0.
+// verdict: unknown is not 0. Leaks and files have none.
 func (r *Report) Score() (score int, known bool) {
 	return r.score().Int()
 }

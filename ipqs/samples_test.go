@@ -1,6 +1,7 @@
 package ipqs
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -246,6 +247,79 @@ func TestSamples_URL(t *testing.T) {
 			[]any{True, List{}, 8, NumberOf(808372800)},
 		},
 	}, checkSample(KindURL))
+}
+
+// checkFact is checkSample for what has no score.
+func checkFact(kind Kind) func(*testing.T, []byte, expectation) {
+	return func(t *testing.T, body []byte, want expectation) {
+		t.Helper()
+		client := newClient(t, Options{HTTPClient: canned(200, "application/json", string(body))})
+		q := Query{Kind: kind, Value: "jdoe"}
+		if kind.Upload() {
+			q.Upload = uploadOf("sample.bin", "content")
+		}
+		r, err := client.Lookup(t.Context(), q)
+		if err != nil {
+			t.Fatalf("Lookup() = %v, want no error", err)
+		}
+		if score, known := r.Score(); known {
+			t.Errorf("Score() = %d, want none", score)
+		}
+		if diff := cmp.Diff(want.want, want.got(r)); diff != "" {
+			t.Errorf("fields (-want +got):\n%s", diff)
+		}
+		if wire := roundTrip(t, r); bytes.Contains(wire, []byte("update_url")) || bytes.Contains(wire, []byte("apiKey")) {
+			t.Errorf("report = %s, want it without the URL that holds the key", wire)
+		}
+	}
+}
+
+func TestSamples_leaked(t *testing.T) {
+	t.Parallel()
+	fields := func(r *Report) []any {
+		at, _ := r.Leak.FirstSeen.Time()
+		return []any{r.Leak.Exposed, r.Leak.PlainTextPassword, len(r.Leak.Sources), at.Year()}
+	}
+	every(t, "leaked", map[string]expectation{
+		"derived_source_as_string.json":                {0, fields, []any{True, Unknown, 1, 2023}},
+		"email_exposed_no_plaintext_xsoar_readme.json": {0, fields, []any{True, False, 1, 2020}},
+		"email_exposed_plaintext_xsoar.json":           {0, fields, []any{True, True, 15, 2024}},
+		"password_exposed_openapi.json":                {0, fields, []any{True, Unknown, 1, 2023}},
+		"password_exposed_xsoar.json":                  {0, fields, []any{True, Unknown, 2, 2023}},
+		"username_not_exposed_xsoar.json":              {0, fields, []any{False, Unknown, 0, 1}}, // no date: it is the request's
+	}, checkFact(KindLeakEmail))
+}
+
+func TestSamples_malware(t *testing.T) {
+	t.Parallel()
+	fields := func(r *Report) []any {
+		positive, failed := 0, 0
+		for _, e := range r.File.Engines {
+			if e.Detected == True {
+				positive++
+			}
+			if e.Error == True {
+				failed++
+			}
+		}
+		total, _ := r.File.TotalScans.Int()
+		at, _ := r.File.ScanDate.Time()
+		return []any{r.File.Cached(), r.File.Pending(), r.File.Detected, total, len(r.File.Engines), positive, failed, at.Format("Jan 2 15:04")}
+	}
+	every(t, "malware", map[string]expectation{
+		"derived_lookup_cached_clean.json":             {0, fields, []any{true, false, False, 7, 7, 0, 0, "Mar 29 23:40"}},
+		"derived_lookup_cached_engine_map.json":        {0, fields, []any{true, false, False, 7, 7, 0, 0, "Mar 29 23:40"}},
+		"derived_postback_done_detected.json":          {0, fields, []any{false, false, True, 7, 7, 2, 1, "Mar 29 23:40"}},
+		"lookup_cached_xsoar_mock.json":                {0, fields, []any{true, false, Unknown, 0, 0, 0, 0, "Jan 1 00:00"}},
+		"lookup_miss_openapi.json":                     {0, fields, []any{false, true, False, 0, 0, 0, 0, "Jan 1 00:00"}},
+		"lookup_not_found_mock.json":                   {0, fields, []any{false, false, Unknown, 0, 0, 0, 0, "Jan 1 00:00"}},
+		"postback_completed_empty_mock.json":           {0, fields, []any{false, false, Unknown, 0, 0, 0, 0, "Jan 1 00:00"}},
+		"postback_done_clean_strings_xsoar.json":       {0, fields, []any{false, false, False, 7, 7, 0, 0, "Mar 29 23:40"}},
+		"postback_finished_empty_result_intelowl.json": {0, fields, []any{false, false, False, 0, 0, 0, 0, "Jan 1 00:00"}},
+		"scan_ack_no_status_intelowl.json":             {0, fields, []any{false, true, Unknown, 0, 0, 0, 0, "Jan 1 00:00"}},
+		"scan_pending_intelowl.json":                   {0, fields, []any{false, true, False, 0, 0, 0, 0, "Jan 1 00:00"}},
+		"scan_pending_minimal_mock.json":               {0, fields, []any{false, true, Unknown, 0, 0, 0, 0, "Jan 1 00:00"}},
+	}, checkFact(KindFileLookup))
 }
 
 func TestSamples_errors(t *testing.T) {

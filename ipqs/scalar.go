@@ -259,6 +259,43 @@ func readObject(data []byte, v any) {
 	}
 }
 
+// lenient is an object; anything else in its place is the zero value.
+type lenient[T any] struct{ value T }
+
+func (l *lenient[T]) UnmarshalJSON(data []byte) error {
+	*l = lenient[T]{}
+	readObject(data, &l.value)
+	return nil
+}
+
+// lenientList is a list of objects; elements that are none are left out, and an object alone is a list of one.
+type lenientList[T any] []T
+
+func (l *lenientList[T]) UnmarshalJSON(data []byte) error {
+	*l = nil
+	elements := []json.RawMessage{data}
+	if !isObject(data) {
+		elements = readList(data)
+	}
+	for _, e := range elements {
+		if isObject(e) {
+			var one T
+			readObject(e, &one)
+			*l = append(*l, one)
+		}
+	}
+	return nil
+}
+
+// readList returns the elements of a list, nil if data is anything else.
+func readList(data []byte) []json.RawMessage {
+	var elements []json.RawMessage
+	if json.Unmarshal(data, &elements) != nil {
+		return nil
+	}
+	return elements
+}
+
 func isObject(data []byte) bool { return bytes.HasPrefix(data, []byte("{")) }
 
 func readString(data []byte) (string, bool) {
