@@ -164,13 +164,13 @@ func (p *presence) register(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("asking OpenCTI for its version: %w", err)
 	}
-	has, err := p.platform.Capabilities(ctx)
-	if err != nil {
-		return fmt.Errorf("asking OpenCTI what it can do: %w", err)
-	}
 	registration, err := p.platform.Register(ctx, p.connector)
 	if err != nil {
 		return fmt.Errorf("registering the connector: %w", err)
+	}
+	has, err := p.platform.Capabilities(ctx) // not before: a registration may find out that there is less than the version says
+	if err != nil {
+		return fmt.Errorf("asking OpenCTI what it can do: %w", err)
 	}
 	if registration.State == "null" { // JSON's, which an earlier ping left there
 		registration.State = ""

@@ -14,21 +14,16 @@ import (
 // release that lacks the operation is [ErrUnsupported]; a bundle above the platform's limit (50 MB by default) is
 // [ErrRefused].
 func (c *Client) PushBundle(ctx context.Context, connectorID, workID string, bundle []byte) error {
-	has, err := c.Capabilities(ctx)
-	if err != nil {
-		return err
-	}
-	op, variables := opBundlePushLegacy, map[string]any{"connectorId": connectorID, "bundle": string(bundle)}
-	switch {
-	case !has.BundlePush:
-		return &Error{Operation: op.name, Code: codeTooOld, Message: "this release takes no bundles over its API"}
-	case has.BundlePushWork && workID != "":
-		op, variables["work_id"] = opBundlePush, workID
+	variables := map[string]any{"connectorId": connectorID, "bundle": string(bundle), "work_id": workID}
+	ways := []operation{opBundlePush, opBundlePushLegacy}
+	if workID == "" {
+		ways = ways[1:]
 	}
 	var answer struct {
 		Pushed *bool `json:"stixBundlePush"`
 	}
-	if err := c.do(ctx, op, variables, "", &answer); err != nil {
+	op, err := c.doFirst(ctx, ways, variables, "", &answer)
+	if err != nil {
 		return err
 	}
 	if answer.Pushed == nil || !*answer.Pushed {

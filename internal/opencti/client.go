@@ -60,6 +60,7 @@ type Client struct {
 	known        bool // the version was answered
 	capabilities Capabilities
 	dropped      map[string]bool // registration fields that this platform refused
+	lacks        []operation     // operations that it refused although its release has them
 }
 
 // New returns a client. It contacts nobody. A URL that is none, or a missing token, is a [*FieldError].
@@ -117,6 +118,9 @@ func (c *Client) About(ctx context.Context) (Version, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.known, c.capabilities = true, version.Capabilities()
+	for _, op := range c.lacks {
+		*op.gate(&c.capabilities) = false
+	}
 	c.capabilities.Tracked = c.capabilities.Tracked || c.trackAlways
 	return version, nil
 }
@@ -184,7 +188,7 @@ func (c *Client) read(op operation, status int, text []byte, variables map[strin
 	err := json.Unmarshal(text, &body)
 	switch {
 	case err == nil && len(body.Errors) > 0:
-		return c.refusal(op.name, status, body.Errors[0], variables)
+		return c.refusal(op.name, status, body.Errors, variables)
 	case status >= http.StatusMultipleChoices && status < http.StatusBadRequest:
 		return &Error{Operation: op.name, Status: status, Message: "redirected, OPENCTI_URL has to name the final address"}
 	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed:

@@ -114,28 +114,42 @@ func (k Connector) input(has Capabilities, dropped map[string]bool) map[string]a
 // Register creates or overwrites the connector and has its queues declared. An optional field that the platform refuses by
 // name, whatever its version promises, is left out from then on, logged once, and the registration is tried again.
 func (c *Client) Register(ctx context.Context, connector Connector) (Registration, error) {
-	has, err := c.Capabilities(ctx)
-	if err != nil {
-		return Registration{}, err
-	}
 	for {
+		has, err := c.Capabilities(ctx)
+		if err != nil {
+			return Registration{}, err
+		}
 		c.mu.Lock()
 		input := connector.input(has, c.dropped)
 		c.mu.Unlock()
-		op := opRegister
-		if has.CallbackJWT && input["listen_callback_uri"] != nil {
-			op = opRegisterForCallback
-		}
-		registration, err := c.register(ctx, op, input)
-		refusal, ok := errors.AsType[*Error](err)
-		if !ok || !droppable(refusal.refused, input) {
+		registration, err := c.register(ctx, input)
+		if !c.drop(ctx, input, err) {
 			return registration, err
 		}
-		c.mu.Lock()
-		c.dropped[refusal.refused] = true
-		c.mu.Unlock()
-		c.log.WarnContext(ctx, "OpenCTI does not know a field of the registration, going on without it", slog.String("field", refusal.refused))
 	}
+}
+
+// drop notes the fields of the input that the platform refused and that a registration can do without. It reports whether
+// there were any.
+func (c *Client) drop(ctx context.Context, input map[string]any, err error) bool {
+	refusal, ok := errors.AsType[*Error](err)
+	if !ok {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found := false
+	for _, field := range refusal.refused {
+		if !droppable(field, input) {
+			continue
+		}
+		found = true
+		if !c.dropped[field] {
+			c.dropped[field] = true
+			c.log.WarnContext(ctx, "OpenCTI does not know a field of the registration, going on without it", slog.String("field", field))
+		}
+	}
+	return found
 }
 
 // droppable reports whether a registration is one without the field: not without what makes it one, and not without the
@@ -149,7 +163,7 @@ func droppable(field string, input map[string]any) bool {
 	return sent
 }
 
-func (c *Client) register(ctx context.Context, op operation, input map[string]any) (Registration, error) {
+func (c *Client) register(ctx context.Context, input map[string]any) (Registration, error) {
 	var answer struct {
 		RegisterConnector *struct {
 			JWKS   string `json:"jwks"`
@@ -166,7 +180,12 @@ func (c *Client) register(ctx context.Context, op operation, input map[string]an
 			} `json:"config"`
 		} `json:"registerConnector"`
 	}
-	if err := c.do(ctx, op, map[string]any{"input": input}, "", &answer); err != nil {
+	ways := []operation{opRegisterForCallback, opRegister}
+	if input["listen_callback_uri"] == nil {
+		ways = ways[1:]
+	}
+	op, err := c.doFirst(ctx, ways, map[string]any{"input": input}, "", &answer)
+	if err != nil {
 		return Registration{}, err
 	}
 	if answer.RegisterConnector == nil || answer.RegisterConnector.Config == nil {
@@ -191,27 +210,23 @@ func (c *Client) register(ctx context.Context, op operation, input map[string]an
 // [Client.Register] or the last Ping returned, and newState what holds now: when they differ an administrator has reset the
 // connector. ErrNotFound means that the platform has forgotten the connector: register again.
 func (c *Client) Ping(ctx context.Context, connectorID, state string) (newState string, err error) {
-	has, err := c.Capabilities(ctx)
-	if err != nil {
-		return "", err
-	}
 	sent := state
 	if sent == "" {
 		sent = "null" // the state is JSON text
 	}
-	op, variables := opPingLegacy, map[string]any{"id": connectorID, "state": sent}
-	if has.ConnectorInfo {
-		op = opPing
-		variables["connectorInfo"] = map[string]any{
+	variables := map[string]any{
+		"id": connectorID, "state": sent,
+		"connectorInfo": map[string]any{
 			"run_and_terminate": false, "buffering": false, "queue_threshold": 500, "queue_messages_size": 0,
-		}
+		},
 	}
 	var answer struct {
 		PingConnector *struct {
 			State string `json:"connector_state"`
 		} `json:"pingConnector"`
 	}
-	if err := c.do(ctx, op, variables, "", &answer); err != nil {
+	op, err := c.doFirst(ctx, []operation{opPing, opPingLegacy}, variables, "", &answer)
+	if err != nil {
 		// The platform says so by a functional error without a code of its own.
 		if refusal, ok := errors.AsType[*Error](err); ok && strings.Contains(refusal.Message, "No connector found") {
 			refusal.Code = codeNull

@@ -39,14 +39,6 @@ type Marking struct {
 // Entity reads an observable by internal id, standard id or any STIX id, inside a draft unless draftID is empty.
 // ErrNotFound means that it does not exist, that the connector's user may not see it, or that it is no observable.
 func (c *Client) Entity(ctx context.Context, id, draftID string) (Entity, error) {
-	has, err := c.Capabilities(ctx)
-	if err != nil {
-		return Entity{}, err
-	}
-	op := opObservableLegacy
-	if has.ListMarkings {
-		op = opObservable
-	}
 	var answer struct {
 		Observable *struct {
 			ID         string `json:"id"`
@@ -69,7 +61,8 @@ func (c *Client) Entity(ctx context.Context, id, draftID string) (Entity, error)
 			}] `json:"objectOrganization"`
 		} `json:"stixCyberObservable"`
 	}
-	if err := c.do(ctx, op, map[string]any{"id": id}, draftID, &answer); err != nil {
+	op, err := c.doFirst(ctx, []operation{opObservable, opObservableLegacy}, map[string]any{"id": id}, draftID, &answer)
+	if err != nil {
 		return Entity{}, err
 	}
 	o := answer.Observable

@@ -52,8 +52,8 @@ type Error struct {
 	// Status is the HTTP status, 0 when there was no answer. Refusals by GraphQL mostly come with 200.
 	Status int
 
-	cause   error  // of the way, not of the platform
-	refused string // the input field that the platform does not know
+	cause   error    // of the way, not of the platform
+	refused []string // the input fields, arguments, fields and types that the platform does not know
 }
 
 func (e *Error) Error() string {
@@ -161,18 +161,29 @@ type graphQLError struct {
 
 var (
 	// gotInvalid is how graphql-js repeats the value of a variable in a message; what follows the last "; " is the reason.
-	gotInvalid   = regexp.MustCompile(`(?s)got invalid value .*; `)
-	unknownField = regexp.MustCompile(`Field "([^"]+)" is not defined by type`)
+	gotInvalid = regexp.MustCompile(`(?s)got invalid value .*; `)
+	// unknown is how it names what it does not know: an input's field, an object's, an argument, a type.
+	unknown = []*regexp.Regexp{
+		regexp.MustCompile(`Field "([^"]+)" is not defined by type`),
+		regexp.MustCompile(`Cannot query field "([^"]+)" on type`),
+		regexp.MustCompile(`Unknown argument "([^"]+)" on field`),
+		regexp.MustCompile(`Unknown type "([^"]+)"`),
+	}
 )
 
-// refusal makes the error of an answer that has errors, without what must not be repeated.
-func (c *Client) refusal(operation string, status int, e graphQLError, variables map[string]any) *Error {
+// refusal makes the error of an answer that has errors: it is the first of them, without what must not be repeated.
+func (c *Client) refusal(operation string, status int, all []graphQLError, variables map[string]any) *Error {
+	e := all[0]
 	refusal := &Error{Operation: operation, Code: e.Extensions.Code, Status: status}
 	if refusal.Code == "" {
 		refusal.Code = e.Name
 	}
-	if m := unknownField.FindStringSubmatch(e.Message); m != nil {
-		refusal.refused = m[1]
+	for _, e := range all {
+		for _, phrase := range unknown {
+			if m := phrase.FindStringSubmatch(e.Message); m != nil {
+				refusal.refused = append(refusal.refused, m[1])
+			}
+		}
 	}
 	message := gotInvalid.ReplaceAllString(e.Message, "got an invalid value; ")
 	secrets := append(texts(variables), c.token)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -97,7 +98,7 @@ func TestRefusalRepeatsNothing(t *testing.T) {
 		"two\nlines\x1b[31m",
 	}
 	for _, message := range messages {
-		got := c.refusal("Op", http.StatusOK, graphQLError{Message: message}, variables)
+		got := c.refusal("Op", http.StatusOK, []graphQLError{{Message: message}}, variables)
 		for _, secret := range []string{token, header, "name@example.com", "Secret-Scope", "a; b", "\n", "\x1b"} {
 			if strings.Contains(got.Error(), secret) {
 				t.Errorf("error of %q repeats %q: %s", message, secret, got)
@@ -107,8 +108,8 @@ func TestRefusalRepeatsNothing(t *testing.T) {
 			t.Errorf("message has %d characters, want at most %d", len([]rune(got.Message)), maxMessage)
 		}
 	}
-	got := c.refusal("Op", http.StatusOK, graphQLError{Message: messages[3]}, variables)
-	if want := `Variable "$input" got an invalid value; Field "other" is not defined by type "X".`; got.Message != want || got.refused != "other" {
+	got := c.refusal("Op", http.StatusOK, []graphQLError{{Message: messages[3]}}, variables)
+	if want := `Variable "$input" got an invalid value; Field "other" is not defined by type "X".`; got.Message != want || !slices.Equal(got.refused, []string{"other"}) {
 		t.Errorf("refusal = %q about %q, want %q about other", got.Message, got.refused, want)
 	}
 }

@@ -1,39 +1,66 @@
 package opencti
 
 import (
+	"context"
 	"embed"
+	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
 )
 
 //go:embed operations/*.graphql
 var documents embed.FS
 
 // operation is a GraphQL document: the file operations/<name>.graphql, which has one operation, of that name, and in it
-// each mutation once, for the platform refuses to be asked the same twice in a document. It is valid on the releases in
-// [since, before).
-type operation struct{ name, since, before string }
+// each mutation once, for the platform refuses to be asked the same twice in a document.
+type operation struct {
+	name string
+	// in says whether a release has it; nil means that all have. The releases themselves are in the table of capabilities.
+	in func(Capabilities) bool
+	// gate is the capability that the document rests on, and names what of it a platform may still refuse: arguments,
+	// fields, types. A platform that does is asked as if it had not the capability.
+	gate  func(*Capabilities) *bool
+	names []string
+}
 
 var (
 	opAbout    = operation{name: "About"}
 	opRegister = operation{name: "Register"}
 	// The keys are asked for only where a callback needs them.
-	opRegisterForCallback = operation{name: "RegisterForCallback", since: "7.260224"}
-
-	opPing               = operation{name: "Ping", since: "6.2.12"}
-	opPingLegacy         = operation{name: "PingLegacy"}
-	opObservable         = operation{name: "Observable", since: "5.12.24"}
-	opObservableLegacy   = operation{name: "ObservableLegacy", before: "5.12.24"}
-	opWorkReceived       = operation{name: "WorkReceived"}
-	opWorkProcessed      = operation{name: "WorkProcessed"}
-	opWorkExpect         = operation{name: "WorkExpect"}
-	opWorkReport         = operation{name: "WorkReport"}
-	opWork               = operation{name: "Work"}
-	opLabelAdd           = operation{name: "LabelAdd"}
-	opPlaybookStep       = operation{name: "PlaybookStep", since: "6.1.0"}
-	opPlaybookStepLegacy = operation{name: "PlaybookStepLegacy", since: "5.11.0", before: "6.1.0"}
-	opBundlePush         = operation{name: "BundlePush", since: "6.5.7"}
-	opBundlePushLegacy   = operation{name: "BundlePushLegacy", since: "6.2.6"}
+	opRegisterForCallback = operation{
+		name: "RegisterForCallback", in: func(c Capabilities) bool { return c.CallbackJWT },
+		gate: func(c *Capabilities) *bool { return &c.CallbackJWT }, names: []string{"jwks"},
+	}
+	opPing = operation{
+		name: "Ping", in: func(c Capabilities) bool { return c.ConnectorInfo },
+		gate: func(c *Capabilities) *bool { return &c.ConnectorInfo }, names: []string{"connectorInfo", "ConnectorInfoInput"},
+	}
+	opPingLegacy       = operation{name: "PingLegacy"}
+	opObservable       = operation{name: "Observable", in: func(c Capabilities) bool { return c.ListMarkings }}
+	opObservableLegacy = operation{name: "ObservableLegacy", in: func(c Capabilities) bool { return !c.ListMarkings }}
+	opWorkReceived     = operation{name: "WorkReceived"}
+	opWorkProcessed    = operation{name: "WorkProcessed"}
+	opWorkExpect       = operation{name: "WorkExpect"}
+	opWorkReport       = operation{name: "WorkReport"}
+	opWork             = operation{name: "Work"}
+	opLabelAdd         = operation{name: "LabelAdd"}
+	opPlaybookStep     = operation{
+		name: "PlaybookStep", in: func(c Capabilities) bool { return c.EventID },
+		gate: func(c *Capabilities) *bool { return &c.EventID }, names: []string{"event_id"},
+	}
+	opPlaybookStepLegacy = operation{name: "PlaybookStepLegacy", in: func(c Capabilities) bool { return c.PlaybookCompatible && !c.EventID }}
+	opBundlePush         = operation{
+		name: "BundlePush", in: func(c Capabilities) bool { return c.BundlePushWork },
+		gate: func(c *Capabilities) *bool { return &c.BundlePushWork }, names: []string{"work_id"},
+	}
+	opBundlePushLegacy = operation{name: "BundlePushLegacy", in: func(c Capabilities) bool { return c.BundlePush }}
 )
+
+// has reports whether a release with these capabilities has the operation.
+func (o operation) has(c Capabilities) bool { return o.in == nil || o.in(c) }
 
 // document returns the text to send.
 func (o operation) document() (string, error) {
@@ -42,4 +69,57 @@ func (o operation) document() (string, error) {
 		return "", fmt.Errorf("reading the document of %s: %w", o.name, err)
 	}
 	return string(text), nil
+}
+
+// doFirst is do with the first of the operations that the platform has. What it refuses by name, whatever its version
+// promises, is not asked of it again, which is logged once, and the next of the operations takes over. Variables that the
+// one sent does not declare are left out. A platform that has none of them is [ErrUnsupported]. doFirst returns the
+// operation that was the last one asked.
+func (c *Client) doFirst(ctx context.Context, operations []operation, variables map[string]any, draftID string, answer any) (operation, error) {
+	for {
+		has, err := c.Capabilities(ctx)
+		if err != nil {
+			return operation{}, err
+		}
+		i := slices.IndexFunc(operations, func(o operation) bool { return o.has(has) })
+		if i < 0 {
+			last := operations[len(operations)-1]
+			return last, &Error{Operation: last.name, Code: codeTooOld, Message: "this release does not have it"}
+		}
+		op := operations[i]
+		document, err := op.document()
+		if err != nil {
+			return op, err
+		}
+		declared := maps.Clone(variables)
+		maps.DeleteFunc(declared, func(name string, _ any) bool { return !strings.Contains(document, "$"+name+":") })
+		if err = c.do(ctx, op, declared, draftID, answer); !c.withoutGate(ctx, op, err) {
+			return op, err
+		}
+	}
+}
+
+// withoutGate takes the capability that the operation rests on away from the platform when it refused the operation for
+// the lack of it. It reports whether it did.
+func (c *Client) withoutGate(ctx context.Context, op operation, err error) bool {
+	refusal, ok := errors.AsType[*Error](err)
+	if !ok || op.gate == nil {
+		return false
+	}
+	i := slices.IndexFunc(op.names, func(name string) bool { return slices.Contains(refusal.refused, name) })
+	if i < 0 {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !*op.gate(&c.capabilities) {
+		return true // somebody else has found out meanwhile
+	}
+	*op.gate(&c.capabilities) = false
+	if !slices.ContainsFunc(c.lacks, func(o operation) bool { return o.name == op.name }) {
+		c.lacks = append(c.lacks, op)
+		c.log.WarnContext(ctx, "OpenCTI does not know a part of a request, going on without it",
+			slog.String("operation", op.name), slog.String("field", op.names[i]))
+	}
+	return true
 }

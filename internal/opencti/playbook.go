@@ -17,32 +17,23 @@ func (c *Client) AnswerPlaybook(ctx context.Context, p Playbook, startedAt time.
 	if _, err := c.About(ctx); err != nil {
 		return err
 	}
-	has, err := c.Capabilities(ctx)
-	if err != nil {
-		return err
-	}
-	op := opPlaybookStepLegacy
 	variables := map[string]any{
 		"execution_id":     p.ExecutionID,
 		"execution_start":  startedAt.UTC().Format("2006-01-02T15:04:05.000Z"),
 		"data_instance_id": p.DataInstanceID,
 		"playbook_id":      p.PlaybookID,
+		"event_id":         or(p.EventID, p.ExecutionID),
 		"previous_step_id": or(p.PreviousStepID, p.StepID), // required, yet a job may come without
 		"step_id":          p.StepID,
 		"previous_bundle":  string(p.Bundle),
 		"bundle":           string(bundle),
 	}
-	switch {
-	case has.EventID:
-		op, variables["event_id"] = opPlaybookStep, or(p.EventID, p.ExecutionID)
-	case !has.PlaybookCompatible:
-		return &Error{Operation: op.name, Code: codeTooOld, Message: "this release has no playbooks"}
-	}
 	var answer struct {
 		Continued *bool `json:"playbookStepExecution"`
 	}
 	var way passage
-	if err := c.do(way.follow(ctx), op, variables, "", &answer); err != nil {
+	op, err := c.doFirst(way.follow(ctx), []operation{opPlaybookStep, opPlaybookStepLegacy}, variables, "", &answer)
+	if err != nil {
 		if way.unsure(err) {
 			return &unsureError{err}
 		}
