@@ -203,7 +203,14 @@ type persistent struct {
 
 // Publish is called by the router with what a stage has made.
 func (t persistent) Publish(topic string, messages ...*message.Message) error {
+	sent := false
 	return t.pipeline.again(context.Background(), brief, time.Time{}, func() error {
+		if sent { // it may have arrived all the same
+			for _, msg := range messages {
+				msg.Metadata.Set(MetadataRepeated, "true")
+			}
+		}
+		sent = true
 		return t.Transport.Publish(topic, messages...)
 	})
 }

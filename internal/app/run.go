@@ -30,6 +30,8 @@ type Options struct {
 	Observe func(pipeline.Outcome)
 	// PingEvery is how often OpenCTI is pinged; zero is every 40 seconds.
 	PingEvery time.Duration
+	// Now is the clock of the jobs; nil is the real one.
+	Now func() time.Time
 	// Connect makes the carrier that a registration leads to; nil is RabbitMQ. It is called again when a later
 	// registration leads elsewhere, once the carrier before is closed.
 	Connect func(ctx context.Context, to opencti.Registration, topics []pipeline.Topic) (Carrier, error)
@@ -65,11 +67,15 @@ type worker struct {
 	presence *presence
 	breaker  *ipqs.Breaker
 	broker   *broker
+	pauses   pauses
 	world    pipeline.World // but for its Intake
 	connect  func(ctx context.Context, to opencti.Registration, topics []pipeline.Topic) (Carrier, error)
 }
 
 func newWorker(o Options) (*worker, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	client, err := newClient(o)
 	if err != nil {
 		return nil, err
@@ -102,7 +108,7 @@ func newWorker(o Options) (*worker, error) {
 		Risks:     breaker,
 		Labels:    newLabels(client, o.Logger),
 		Envelope:  envelope(o.Config.Connector, w.presence),
-		Now:       time.Now,
+		Now:       o.Now,
 
 		Policy:     policy,
 		Enrichment: enrichment,
@@ -124,6 +130,8 @@ func (w *worker) serve(ctx context.Context) (stop func()) {
 			{Name: "opencti", State: w.presence.ready},
 			{Name: carrierName(c.Connector), State: w.broker.ready},
 			{Name: "ipqs", State: w.lookups, Informative: true},
+			// A hop that pauses is no reason to restart, move or replace the worker: see docs/reliability.md.
+			{Name: "hops", State: w.pauses.state, Informative: true},
 		},
 		Logger: w.log,
 	})

@@ -109,6 +109,7 @@ func (w *worker) session(ctx context.Context, to opencti.Registration) (worked b
 		Observe:   observed(carrier, w.options.Observe),
 		Version:   w.options.Version,
 		Drain:     w.options.Config.Worker.ShutdownTimeout,
+		Now:       w.options.Now,
 
 		PlaybookMaxWait: w.options.Config.Playbook.MaxWait,
 	})
@@ -116,6 +117,8 @@ func (w *worker) session(ctx context.Context, to opencti.Registration) (worked b
 		return false, unmendableError{err}
 	}
 	w.broker.begin(carrier)
+	w.pauses.follow(p.Paused)
+	defer w.pauses.follow(nil)
 	group, running := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		err := p.Run(running)

@@ -25,6 +25,20 @@ import (
 // period is 40 seconds and no option: what follows from pings would take minutes to see.
 const pingEvery = "E2E_PING_EVERY"
 
+// clockAt is the variable that tells such a worker what time it is when it starts, in RFC 3339: the day of IPQS turns at
+// midnight only.
+const clockAt = "E2E_CLOCK_AT"
+
+// clock returns a clock that showed the time in text just now; without one it is the real one.
+func clock(text string) (func() time.Time, error) {
+	if text == "" {
+		return time.Now, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	began := time.Now()
+	return func() time.Time { return at.Add(time.Since(began)) }, err
+}
+
 // hurried is `ipqs-worker run` but for the period of its pings.
 func hurried(every string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -41,6 +55,10 @@ func runHurried(ctx context.Context, every string) error {
 	if err != nil {
 		return err
 	}
+	now, err := clock(os.Getenv(clockAt))
+	if err != nil {
+		return err
+	}
 	c, _, err := config.Load(config.Options{Environ: os.Environ()})
 	if err != nil {
 		return err
@@ -51,7 +69,7 @@ func runHurried(ctx context.Context, every string) error {
 		return err
 	}
 	defer func() { _ = shutdown(context.Background()) }()
-	return app.Run(ctx, app.Options{Config: c, Logger: logger, Tracer: tracer, Version: "test", PingEvery: period})
+	return app.Run(ctx, app.Options{Config: c, Logger: logger, Tracer: tracer, Version: "test", PingEvery: period, Now: now})
 }
 
 // hurry makes the world's workers ping every period.
@@ -70,6 +88,12 @@ type state struct {
 	Dependencies map[string]struct {
 		OK     bool   `json:"ok"`
 		Reason string `json:"reason"`
+		// Details are those of the hops that pause.
+		Details []struct {
+			Hop, Reason string
+			Since       time.Time
+			NextProbe   time.Time `json:"next_probe_at"`
+		} `json:"details"`
 	} `json:"dependencies"`
 }
 

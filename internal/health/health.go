@@ -22,7 +22,8 @@ type Check struct {
 	// Name is its key in the body of /readyz.
 	Name string
 	// State returns nil while the dependency is as it should be, else why not. It is called for every request, from many
-	// goroutines, and must not wait for anything. Its text is shown to whoever can reach the address: no secrets.
+	// goroutines, and must not wait for anything. Its text is shown to whoever can reach the address: no secrets. If the
+	// error has a method Details() any, what that returns is shown as well, as JSON.
 	State func() error
 	// Informative says that the state is shown, but that the worker is as ready without.
 	Informative bool
@@ -115,6 +116,7 @@ type dependency struct {
 	OK          bool   `json:"ok"`
 	Informative bool   `json:"informative,omitempty"`
 	Reason      string `json:"reason,omitempty"`
+	Details     any    `json:"details,omitempty"`
 }
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
@@ -126,6 +128,9 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		d := dependency{OK: true, Informative: check.Informative}
 		if err := check.State(); err != nil {
 			d.OK, d.Reason = false, err.Error()
+			if detailed, ok := err.(interface{ Details() any }); ok {
+				d.Details = detailed.Details()
+			}
 			body.Ready = body.Ready && check.Informative
 		}
 		body.Dependencies[check.Name] = d

@@ -81,6 +81,11 @@ func TestReadyz(t *testing.T) {
 			200, `{"ready":true,"dependencies":{"ipqs":{"ok":false,"informative":true,"reason":"open"},"opencti":{"ok":true}}}`,
 		},
 		{
+			"what has details shows them",
+			[]health.Check{{Name: "hops", State: func() error { return detailed{"lookup"} }, Informative: true}},
+			200, `{"ready":true,"dependencies":{"hops":{"ok":false,"informative":true,"reason":"1 of them","details":["lookup"]}}}`,
+		},
+		{
 			"and does not mend what decides",
 			[]health.Check{{Name: "opencti", State: failing("away")}, {Name: "ipqs", State: well, Informative: true}},
 			503, `{"ready":false,"dependencies":{"ipqs":{"ok":true,"informative":true},"opencti":{"ok":false,"reason":"away"}}}`,
@@ -96,6 +101,12 @@ func TestReadyz(t *testing.T) {
 		})
 	}
 }
+
+// detailed is an error with details.
+type detailed []string
+
+func (d detailed) Error() string { return fmt.Sprint(len(d), " of them") }
+func (d detailed) Details() any  { return []string(d) }
 
 func TestRoutes(t *testing.T) {
 	t.Parallel()

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"opencti-ipqs-worker/pipeline"
 	"opencti-ipqs-worker/pipeline/pipelinetest"
 	"opencti-ipqs-worker/pipeline/rabbitmq"
 )
@@ -125,7 +126,8 @@ func TestPublishWhileDisconnected(t *testing.T) {
 	publish(t, transport, "away", text("c"))
 }
 
-// A short loss is waited for, and what was not confirmed is sent again: the work behind it is not done twice.
+// A short loss is waited for, and what was not confirmed is sent again: the work behind it is not done twice. The second
+// sending says that there was a first, which may have arrived.
 func TestPublishOutlastsAShortLoss(t *testing.T) {
 	t.Parallel()
 	transport, proxy := throughProxy(t, nil)
@@ -144,6 +146,17 @@ func TestPublishOutlastsAShortLoss(t *testing.T) {
 		}
 	case <-time.After(patience):
 		t.Fatal("Publish() hangs")
+	}
+	marked := map[string]int{}
+	for messages := subscribe(t, transport, "short"); marked["b"] == 0; {
+		msg := receive(t, messages)
+		if msg.Metadata.Get(pipeline.MetadataRepeated) == "true" {
+			marked[string(msg.Payload)]++
+		}
+		msg.Ack()
+	}
+	if marked["a"] > 0 {
+		t.Error("a message that was sent once is marked as repeated")
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"opencti-ipqs-worker/pipeline"
 )
 
 const (
@@ -21,6 +23,8 @@ const (
 type publication struct {
 	exchange, key string
 	message       amqp.Publishing
+	// marked says that a second sending bears [pipeline.MetadataRepeated]: the first one may have arrived as well.
+	marked bool
 	// done gets the outcome, once.
 	done chan error
 	// abandoned says that nobody waits for the outcome any more.
@@ -168,7 +172,9 @@ func (l *lane) run(ctx context.Context) {
 				continue
 			}
 		}
-		p.sends++
+		if p.sends++; p.sends > 1 && p.marked {
+			p.message.Headers[pipeline.MetadataRepeated] = "true"
+		}
 		if !session.send(ctx, p) {
 			again = append(again, p)
 		}

@@ -88,7 +88,7 @@ func New(o Options) (*Transport, error) {
 // Publish sends messages to the queue of topic and returns when the broker has confirmed all of them and reported none as
 // unroutable. It ignores the messages' contexts and gives up after Options.ConfirmTimeout; the error then joins what is
 // known of those not confirmed, and is one of this package's. A publication whose connection is lost is sent again on the
-// next one: a message can arrive twice.
+// next one: a message can arrive twice, and bears [pipeline.MetadataRepeated] the second time.
 func (t *Transport) Publish(topic string, messages ...*message.Message) error {
 	l, err := t.topicLane(topic)
 	if err != nil {
@@ -105,7 +105,7 @@ func (t *Transport) Publish(topic string, messages ...*message.Message) error {
 		if err != nil {
 			return fmt.Errorf("publishing message %s to topic %s: %w", msg.UUID, topic, err)
 		}
-		publications[i] = &publication{key: queue, message: publishing, done: make(chan error, 1)}
+		publications[i] = &publication{key: queue, message: publishing, marked: true, done: make(chan error, 1)}
 	}
 	return t.redact(l.publish(context.Background(), publications...))
 }
