@@ -35,15 +35,18 @@ func TestWhatIsRefusedByNameIsDropped(t *testing.T) {
 		log      []string
 	}{
 		{
-			"6.0.10", false, map[string]int{"Register": 2, "PingLegacy": 2, "PlaybookStepLegacy": 1},
+			"6.0.10", false,
+			map[string]int{"Register": 2, "PingLegacy": 2, "PlaybookStepLegacy": 1},
 			[]string{"field=auto_update", "field=enrichment_resolution", info, step},
 		},
 		{
-			"6.2.11", false, map[string]int{"Register": 2, "PingLegacy": 2, "PlaybookStep": 1, "BundlePushLegacy": 1},
+			"6.2.11", false,
+			map[string]int{"Register": 2, "PingLegacy": 2, "PlaybookStep": 1, "BundlePushLegacy": 1},
 			[]string{"field=auto_update", "field=enrichment_resolution", work, info},
 		},
 		{
-			"6.8.8", true, map[string]int{"Register": 2, "Ping": 2, "PlaybookStep": 1, "BundlePush": 1},
+			"6.8.8", true,
+			map[string]int{"Register": 2, "Ping": 2, "PlaybookStep": 1, "BundlePush": 1},
 			[]string{"field=auto_update", "field=enrichment_resolution", keys},
 		},
 		{"6.9.28", true, map[string]int{"Register": 2, "Ping": 2, "PlaybookStep": 1, "BundlePush": 1}, []string{keys}},

@@ -162,19 +162,19 @@ func TestDecodeJobOfEachRelease(t *testing.T) {
 				if err != nil {
 					t.Fatalf("DecodeRequest() failed: %v", err)
 				}
-				if got.EntityID != id || (got.Playbook != nil) != playbook || (got.EventType != "") != (r.has.EntityType && !playbook) {
+				if got.EntityID != id || (got.Playbook != nil) != playbook || (got.EventType != "") != (r.since("6.0.0") && !playbook) {
 					t.Errorf("DecodeRequest() = %+v, want entity %s, playbook %t", got, id, playbook)
 				}
 				if playbook != (got.WorkID == "") || (!playbook && (got.WorkID != workID || got.Key() != workID)) {
 					t.Errorf("DecodeRequest().WorkID = %q, want %q", got.WorkID, workID)
 				}
-				if wantType := r.has.EntityType && !playbook || r.has.PlaybookEntityType && playbook; wantType != (got.EntityType == "IPv4-Addr") {
+				if wantType := r.since("6.0.0") && !playbook || r.since("7.260615") && playbook; wantType != (got.EntityType == "IPv4-Addr") {
 					t.Errorf("DecodeRequest().EntityType = %q, want it: %t", got.EntityType, wantType)
 				}
-				if r.has.JobContext != (got.Mode != "") || r.has.JobContext != (got.Trigger != "") {
-					t.Errorf("DecodeRequest() mode %q, trigger %q, want them: %t", got.Mode, got.Trigger, r.has.JobContext)
+				if r.since("6.8.9") != (got.Mode != "") || r.since("6.8.9") != (got.Trigger != "") {
+					t.Errorf("DecodeRequest() mode %q, trigger %q, want them: %t", got.Mode, got.Trigger, r.since("6.8.9"))
 				}
-				if manual5 := trigger == openctitest.Manual && !r.has.EntityType; (manual5 || playbook) != (got.ApplicantID != "") {
+				if manual5 := trigger == openctitest.Manual && !r.since("6.0.0"); (manual5 || playbook) != (got.ApplicantID != "") {
 					t.Errorf("DecodeRequest().ApplicantID = %q, want one: %t", got.ApplicantID, manual5 || playbook)
 				}
 			})
@@ -251,7 +251,7 @@ func TestAnswerPlaybook(t *testing.T) {
 			if err := json.Unmarshal(answers[0].Result, &result); err != nil {
 				t.Fatal(err)
 			}
-			if want := map[bool]int{false: 1, true: 2}[r.has.PlaybookMerged]; len(result.Objects) != want {
+			if want := map[bool]int{false: 1, true: 2}[r.since("6.9.6")]; len(result.Objects) != want {
 				t.Errorf("the playbook goes on with %d objects, want %d", len(result.Objects), want)
 			}
 			gone := *request.Playbook

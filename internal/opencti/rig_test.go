@@ -69,6 +69,14 @@ func newRig(t *testing.T, version string) *rig {
 	return r
 }
 
+// since reports whether the platform is this release or a newer one.
+func (r *rig) since(version string) bool {
+	r.t.Helper()
+	bound, err := opencti.ParseVersion(version)
+	r.must(err)
+	return r.platform.Version().Compare(bound) >= 0
+}
+
 // job has an observable enriched and returns the request as decoded.
 func (r *rig) job(value string) opencti.Request {
 	r.t.Helper()

@@ -94,6 +94,9 @@ func markingID(definition string) string {
 
 // AddObservable puts an observable into the platform and returns its standard id.
 func (p *Platform) AddObservable(o Observable) string {
+	if p.rules.lowercases && (o.Type == "Domain-Name" || o.Type == "Email-Addr") {
+		o.Value = strings.ToLower(o.Value)
+	}
 	kind := strings.ToLower(o.Type)
 	if o.Type == "StixFile" {
 		kind = "file"
@@ -187,6 +190,12 @@ func (p *Platform) wanted(c *connector, o *Observable, trigger Trigger, draftID 
 		return errors.New("this release has no drafts")
 	case trigger == ByPlaybook && (!p.rules.playbooks || !c.playbooks):
 		return errors.New("the release has no playbooks, or the connector is not made for them")
+	case (trigger == Auto || trigger == AutoUpdate) && p.rules.accessChecked && o.Hidden:
+		return errors.New("the connector's user may not see it")
+	case trigger == Auto && p.rules.filters && c.filter != nil && inScope && c.filter(*o):
+		return nil
+	case trigger == Auto && p.rules.filters && c.filter != nil:
+		return errors.New("the administrator's filters leave it out")
 	case trigger == Auto && (!c.auto || !inScope):
 		return errors.New("the connector did not ask for new entities of this type")
 	case trigger == AutoUpdate && (!p.rules.jobContext || !c.autoUpdate || !inScope):

@@ -140,6 +140,33 @@ func TestEnrichRefuses(t *testing.T) {
 	}
 }
 
+// TestAutomaticJobsOfEachRelease: filters replace auto from 6.2.0 on, and what the connector's user may not see is left out
+// from 7.260529 on.
+func TestAutomaticJobsOfEachRelease(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[string][3]bool{ // wanted by the filter, not wanted by it, hidden
+		"6.1.13": {true, true, true}, "6.2.0": {true, false, true}, "7.260527.0": {true, false, true}, "7.260529.0": {true, false, false},
+	} {
+		p, _ := platform(t, version)
+		if _, code, text := ask(t, p, register, input()); code != "" {
+			t.Fatalf("registration refused: %s %s", code, text)
+		}
+		hidden := p.AddObservable(Observable{Type: "IPv4-Addr", Value: "198.51.100.9", Hidden: true})
+		_, err := p.Enrich(t.Context(), hidden, Auto)
+		got := [3]bool{2: err == nil}
+		for id := range p.connectors {
+			p.SetTriggerFilter(id, func(o Observable) bool { return o.Value == "198.51.100.7" })
+		}
+		for i, value := range []string{"198.51.100.7", "198.51.100.8"} {
+			_, err := p.Enrich(t.Context(), p.AddObservable(Observable{Type: "IPv4-Addr", Value: value}), Auto)
+			got[i] = err == nil
+		}
+		if got != want {
+			t.Errorf("%s: sent %v, want %v", version, got, want)
+		}
+	}
+}
+
 // TestStixEntity: OpenCTI's own types have their labels and score at the top, the others in the extension.
 func TestStixEntity(t *testing.T) {
 	t.Parallel()

@@ -98,6 +98,7 @@ type connector struct {
 	input           map[string]any
 	pingedAt        time.Time
 	lastReported    string // the work last touched by a report
+	filter          func(Observable) bool
 }
 
 type label struct{ value, color string }
@@ -333,6 +334,16 @@ func (p *Platform) ResetState(connectorID string) {
 	p.set(func() {
 		if c := p.connectors[connectorID]; c != nil {
 			c.state, c.stateReset = new(string), true
+		}
+	})
+}
+
+// SetTriggerFilter says what a registered connector is sent when it is created, as an administrator can: from 6.2.0 on it
+// replaces the connector's auto. It survives registrations.
+func (p *Platform) SetTriggerFilter(connectorID string, wants func(Observable) bool) {
+	p.set(func() {
+		if c := p.connectors[connectorID]; c != nil {
+			c.filter = wants
 		}
 	})
 }

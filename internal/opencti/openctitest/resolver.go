@@ -61,7 +61,7 @@ func (p *Platform) register(ctx context.Context, input map[string]any) (any, err
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if known := p.connectors[id]; known != nil {
-		c.state, c.stateReset, c.lastReported = known.state, known.stateReset, known.lastReported
+		c.state, c.stateReset, c.lastReported, c.filter = known.state, known.stateReset, known.lastReported, known.filter
 	}
 	p.connectors[id] = c
 	if p.importers[id] == nil && !p.closed {

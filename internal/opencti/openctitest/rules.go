@@ -7,11 +7,14 @@ type rules struct {
 	playbooks     bool // 5.11.0: playbooks exist
 	entityType    bool // 6.0.0: jobs name event_type and entity_type; before, a manual job names its applicant
 	eventID       bool // 6.1.0: a playbook's job has event_id
+	filters       bool // 6.2.0: an administrator's filters replace a connector's auto
+	lowercases    bool // 6.2.5: the values of domains and e-mail addresses are lower-cased
 	workerExpects bool // 6.3.0: the worker announces the objects of a message that it splits
 	drafts        bool // 6.4.0: jobs have draft_id, requests are read with the draft's header
 	liveness      bool // 6.8.7: a work without counters is dead, and its objects are dropped
 	jobContext    bool // 6.8.9: mode, trigger, stix_entity, stix_objects
 	merges        bool // 6.9.6: a playbook's answer is merged into what it was given
+	accessChecked bool // 7.260529: no automatic job about what the connector's user may not see
 	playbookType  bool // 7.260615: a playbook's job names entity_type
 	labelKept     bool // 7.260807: labelAdd leaves an existing label alone
 	atLeast       bool // 7.260422: complete when processed >= expected; before, when equal
@@ -33,6 +36,9 @@ func rulesOf(v opencti.Version) rules {
 		playbooks:        since("5.11.0"),
 		entityType:       since("6.0.0"),
 		eventID:          since("6.1.0"),
+		filters:          since("6.2.0"),
+		lowercases:       since("6.2.5"),
+		accessChecked:    since("7.260529"),
 		workerExpects:    since("6.3.0"),
 		drafts:           since("6.4.0"),
 		liveness:         since("6.8.7"),
