@@ -43,7 +43,6 @@ type PhoneParameters struct {
 	Countries         []string
 	Strictness        int  // 0 to 2
 	EnhancedLineCheck bool // ask the network whether the line is active; depends on the plan
-	EnhancedNameCheck bool // look for the subscriber's name: personal data; depends on the plan
 	SMSPumping        bool // check for fraud by text messages; depends on the plan
 }
 
@@ -130,7 +129,6 @@ func (p Parameters) Of(kind Kind) url.Values {
 		}
 		number("strictness", p.Phone.Strictness)
 		flag("enhanced_line_check", p.Phone.EnhancedLineCheck)
-		flag("enhanced_name_check", p.Phone.EnhancedNameCheck)
 		flag("sms_pumping", p.Phone.SMSPumping)
 	case KindURL:
 		number("strictness", p.URL.Strictness)

@@ -52,6 +52,8 @@ func newRisks(c config.Config, version string, logger *slog.Logger) (*ipqs.Break
 		BaseURL:   c.IPQS.BaseURL,
 		Key:       c.IPQS.PrivateKey.Reveal(),
 		UserAgent: userAgent(version),
+
+		Parameters: parameters(c.IPQS),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the IPQS client: %w", err)
@@ -133,4 +135,23 @@ func (l *labels) has(value string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.made[value]
+}
+
+// parameters are the operator's choices in IPQS' terms.
+func parameters(c config.IPQS) ipqs.Parameters {
+	return ipqs.Parameters{
+		IP: ipqs.IPParameters{
+			Strictness: c.IP.Strictness, Fast: c.IP.Fast, AllowPublicAccessPoints: c.IP.AllowPublicAccessPoints,
+			LighterPenalties: c.IP.LighterPenalties, Mobile: c.IP.Mobile,
+		},
+		Email: ipqs.EmailParameters{
+			Timeout: c.Email.Timeout, Fast: c.Email.Fast, SuggestDomain: c.Email.SuggestDomain,
+			Strictness: c.Email.Strictness, AbuseStrictness: c.Email.AbuseStrictness,
+		},
+		Phone: ipqs.PhoneParameters{
+			Countries: c.Phone.Countries, Strictness: c.Phone.Strictness,
+			EnhancedLineCheck: c.Phone.EnhancedLineCheck, SMSPumping: c.Phone.SMSPumping,
+		},
+		URL: ipqs.URLParameters{Strictness: c.URL.Strictness, Fast: c.URL.Fast, Timeout: c.URL.Timeout},
+	}
 }

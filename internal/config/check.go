@@ -13,7 +13,14 @@ import (
 
 // scopeTypes returns the types of observables that the worker enriches, in OpenCTI's spelling.
 func scopeTypes() []string {
-	return []string{"IPv4-Addr", "IPv6-Addr", "Email-Addr", "Url", "Domain-Name", "Phone-Number"}
+	return append(defaultScope(), artifact)
+}
+
+// artifact is in no scope unless asked for, as its lookup hands a file to somebody else.
+const artifact = "Artifact"
+
+func defaultScope() []string {
+	return []string{"IPv4-Addr", "IPv6-Addr", "Email-Addr", "Url", "Domain-Name", "Phone-Number", "User-Account"}
 }
 
 // check looks at what single values cannot tell: it normalises what has another common spelling, and reports what does
@@ -73,9 +80,14 @@ func checkScope(c *Config, warn func(env, text string)) []error {
 		switch {
 		case i < 0:
 			warn("CONNECTOR_SCOPE", quote(entry)+" is not enriched by this worker and left out; it knows "+strings.Join(scopeTypes(), ", "))
+		case scopeTypes()[i] == artifact && !c.IPQS.Artifact.Scan:
+			warn("CONNECTOR_SCOPE", "Artifact is left out, for IPQS_ARTIFACT_SCAN is false: no file is sent anywhere")
 		case !slices.Contains(scope, scopeTypes()[i]):
 			scope = append(scope, scopeTypes()[i])
 		}
+	}
+	if c.IPQS.Artifact.Scan && !slices.Contains(scope, artifact) {
+		warn("IPQS_ARTIFACT_SCAN", "has no effect, for Artifact is not in CONNECTOR_SCOPE")
 	}
 	if len(scope) == 0 {
 		return []error{&KeyError{

@@ -74,10 +74,16 @@ func TestLoadWarnings(t *testing.T) {
 			name: "scope with strangers",
 			env:  []string{"CONNECTOR_SCOPE=Artifact,Url,Malware\x1b"},
 			want: []Warning{
-				warn("CONNECTOR_SCOPE", `"Artifact" is not enriched by this worker and left out; it knows IPv4-Addr, IPv6-Addr, Email-Addr, Url, Domain-Name, Phone-Number`),
-				warn("CONNECTOR_SCOPE", `"Malware\x1b" is not enriched by this worker and left out; it knows IPv4-Addr, IPv6-Addr, Email-Addr, Url, Domain-Name, Phone-Number`),
+				warn("CONNECTOR_SCOPE", "Artifact is left out, for IPQS_ARTIFACT_SCAN is false: no file is sent anywhere"),
+				warn("CONNECTOR_SCOPE", `"Malware\x1b" is not enriched by this worker and left out; it knows IPv4-Addr, IPv6-Addr, Email-Addr, Url, Domain-Name, Phone-Number, User-Account, Artifact`),
 			},
 		},
+		{
+			name: "files to scan out of scope",
+			env:  []string{"IPQS_ARTIFACT_SCAN=true"},
+			want: []Warning{warn("IPQS_ARTIFACT_SCAN", "has no effect, for Artifact is not in CONNECTOR_SCOPE")},
+		},
+		{name: "files to scan in scope", env: []string{"IPQS_ARTIFACT_SCAN=true", "CONNECTOR_SCOPE=artifact"}},
 		{
 			name: "id that is no UUID",
 			env:  []string{"CONNECTOR_ID=ipqs"},

@@ -89,6 +89,13 @@ type IPQS struct {
 	MaxTLP string
 	// SkipPrivate says whether private, loopback and link-local addresses are skipped instead of looked up.
 	SkipPrivate bool
+	// IP, Email, Phone and URL are IPQS' own options of each kind of lookup.
+	IP    IPLookup
+	Email EmailLookup
+	Phone PhoneLookup
+	URL   URLLookup
+	// Artifact says whether and how files are sent to be scanned.
+	Artifact Artifact
 }
 
 // Playbook says how to serve OpenCTI's playbooks.

@@ -98,7 +98,7 @@ func Table() []Option {
 		tlps     = "one of TLP:CLEAR, TLP:GREEN, TLP:AMBER, TLP:AMBER+STRICT, TLP:RED"
 		pem      = "a text in PEM, or the path of a file that holds one"
 	)
-	return []Option{
+	return slices.Concat([]Option{
 		{
 			Env: "OPENCTI_URL", Kind: URL, Required: true,
 			Description: "Address of the OpenCTI platform.",
@@ -155,8 +155,8 @@ func Table() []Option {
 			set:         into(func(c *Config) *string { return &c.Connector.Type }, parseOneOf("INTERNAL_ENRICHMENT")),
 		},
 		{
-			Env: "CONNECTOR_SCOPE", Kind: List, Default: strings.Join(scopeTypes(), ","),
-			Description: "Types of observables to enrich.",
+			Env: "CONNECTOR_SCOPE", Kind: List, Default: strings.Join(defaultScope(), ","),
+			Description: "Types of observables to enrich; Artifact wants IPQS_ARTIFACT_SCAN too.",
 			Accepts:     "a comma-separated list of at least one of " + strings.Join(scopeTypes(), ", "),
 			Words:       scopeTypes(),
 			set:         into(func(c *Config) *[]string { return &c.Connector.Scope }, parseList),
@@ -295,6 +295,7 @@ func Table() []Option {
 			Accepts:     switches,
 			set:         into(func(c *Config) *bool { return &c.IPQS.SkipPrivate }, parseBool),
 		},
+	}, lookupOptions(), []Option{
 		{
 			Env: "PLAYBOOK_MAX_WAIT", Kind: Duration, Default: "30s",
 			Description: "Time that a playbook waits for its enrichment; then it goes on without.",
@@ -395,7 +396,7 @@ func Table() []Option {
 			Accepts:     "an address or host name of this machine, such as 127.0.0.1",
 			set:         into(func(c *Config) *string { return &c.Worker.MetricsHost }, parseText),
 		},
-	}
+	})
 }
 
 // into makes the set function of an option: parse says how to read the value, spaces around it taken off, and field where
