@@ -44,7 +44,41 @@ dead-lettered with its reason, and its work complete in OpenCTI.`,
 			return nil
 		},
 	}
+	cmd.AddCommand(p.demoServeCommand())
 	cmd.Flags().IntVar(&jobs, "jobs", 300, "how many observables to enrich")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "log everything to standard error")
+	return cmd
+}
+
+func (p *program) demoServeCommand() *cobra.Command {
+	o := demo.ServeOptions{}
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the stand-ins to workers that run beside this process",
+		Long: `serve puts stand-ins for OpenCTI and IPQS on ports and asks for one enrichment after the other, for workers that run as
+processes of their own: it is what deploy/compose.demo.yaml is made of. It needs a RabbitMQ. At the beginning it prints the
+variables that a worker needs; what was enriched is kept in memory, so this is for hours.`,
+		Example: `  ipqs-worker demo serve --amqp amqp://localhost/ --rate 5`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !(o.Rate >= 0 && o.Rate <= 1000) {
+				return usage(fmt.Errorf("--rate is %v: want 0 to 1000", o.Rate))
+			}
+			o.Logger = telemetry.NewLogger(p.err, slog.LevelWarn, false)
+			o.Listening = func(opencti, ipqs string) {
+				for _, variable := range demo.Environ(opencti, ipqs) {
+					_, _ = fmt.Fprintln(p.out, variable)
+				}
+			}
+			if err := demo.Serve(cmd.Context(), o); err != nil {
+				return &statusError{exitFailure, err}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&o.AMQP, "amqp", "amqp://guest:guest@localhost:5672/", "the RabbitMQ to use, and to tell workers of")
+	cmd.Flags().StringVar(&o.OpenCTI, "opencti", "127.0.0.1:8080", "where OpenCTI's stand-in listens")
+	cmd.Flags().StringVar(&o.IPQS, "ipqs", "127.0.0.1:8081", "where IPQS' stand-in listens")
+	cmd.Flags().Float64Var(&o.Rate, "rate", 2, "how many enrichments to ask for each second")
 	return cmd
 }
