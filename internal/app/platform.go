@@ -131,6 +131,31 @@ func (l *labels) EnsureLabel(ctx context.Context, value, color string) error {
 	return nil
 }
 
+// RemoveLabel takes a label off. What OpenCTI does not let us, or no longer knows, is no reason to hold a job.
+func (l *labels) RemoveLabel(ctx context.Context, id, labelID, draftID string) error {
+	err := l.client.RemoveLabel(ctx, id, labelID, draftID)
+	if notOurs(err) {
+		l.logger.WarnContext(ctx, "OpenCTI does not let us take an outdated label off", slog.String("id", id), slog.Any("error", err))
+		return nil
+	}
+	return err
+}
+
+// IndicatorLabels returns none where OpenCTI does not let us see them.
+func (l *labels) IndicatorLabels(ctx context.Context, id, draftID string) ([]opencti.Label, error) {
+	found, err := l.client.IndicatorLabels(ctx, id, draftID)
+	if notOurs(err) {
+		l.logger.WarnContext(ctx, "OpenCTI does not let us see an indicator's labels", slog.String("id", id), slog.Any("error", err))
+		return nil, nil
+	}
+	return found, err
+}
+
+// notOurs reports whether asking again would change nothing, and only for this one thing.
+func notOurs(err error) bool {
+	return errors.Is(err, opencti.ErrForbidden) || errors.Is(err, opencti.ErrRefused) || errors.Is(err, opencti.ErrNotFound)
+}
+
 func (l *labels) has(value string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

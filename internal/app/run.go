@@ -84,7 +84,7 @@ func newWorker(o Options) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	policy, enrichment, err := choices(o.Config)
+	chosen, err := choices(o.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -110,8 +110,9 @@ func newWorker(o Options) (*worker, error) {
 		Envelope:  envelope(o.Config.Connector, w.presence),
 		Now:       o.Now,
 
-		Policy:     policy,
-		Enrichment: enrichment,
+		Policy:     chosen.policy,
+		Scoring:    chosen.scoring,
+		Enrichment: chosen.enrichment,
 		Lookups:    o.Config.Worker.LookupConcurrency,
 	}
 	return w, nil
@@ -152,26 +153,44 @@ func (w *worker) lookups() error {
 	return nil
 }
 
-// choices are what the operator chose, in the stages' terms.
-func choices(c config.Config) (stages.Policy, stages.Enrichment, error) {
+// choice is what the operator chose, in the stages' terms.
+type choice struct {
+	policy     stages.Policy
+	scoring    stages.Scoring
+	enrichment stages.Enrichment
+}
+
+func choices(c config.Config) (choice, error) {
 	maxTLP, err := opencti.ParseTLP(c.IPQS.MaxTLP)
 	if err != nil {
-		return stages.Policy{}, stages.Enrichment{}, fmt.Errorf("IPQS_MAX_TLP: %w", err)
+		return choice{}, fmt.Errorf("IPQS_MAX_TLP: %w", err)
 	}
 	defaultTLP, err := opencti.ParseTLP(c.IPQS.DefaultTLP)
 	if err != nil {
-		return stages.Policy{}, stages.Enrichment{}, fmt.Errorf("IPQS_DEFAULT_TLP: %w", err)
+		return choice{}, fmt.Errorf("IPQS_DEFAULT_TLP: %w", err)
 	}
-	policy := stages.Policy{
-		Scope:       c.Connector.Scope,
-		MaxTLP:      maxTLP,
-		DefaultTLP:  defaultTLP,
-		SkipPrivate: c.IPQS.SkipPrivate,
+	model := stages.Model(c.IPQS.RiskModel)
+	flags := model != stages.Connector // whose labels are to be the same
+	if c.IPQS.FlagLabels != nil {
+		flags = *c.IPQS.FlagLabels
 	}
-	return policy, stages.Enrichment{
-		DefaultTLP:          defaultTLP,
-		Confidence:          c.Connector.ConfidenceLevel,
-		IPRelationships:     c.IPQS.IPAddRelationships,
-		DomainRelationships: c.IPQS.DomainAddRelationships,
+	return choice{
+		policy: stages.Policy{
+			Scope:       c.Connector.Scope,
+			MaxTLP:      maxTLP,
+			DefaultTLP:  defaultTLP,
+			SkipPrivate: c.IPQS.SkipPrivate,
+		},
+		scoring: stages.Scoring{Model: model, FlagLabels: flags},
+		enrichment: stages.Enrichment{
+			DefaultTLP:          defaultTLP,
+			Confidence:          c.Connector.ConfidenceLevel,
+			IPRelationships:     c.IPQS.IPAddRelationships,
+			DomainRelationships: c.IPQS.DomainAddRelationships,
+			Countries:           c.IPQS.IPAddCountry,
+			IndicatorFrom:       c.IPQS.IndicatorMinScore,
+			DetectFrom:          c.IPQS.DetectionMinScore,
+			Personal:            c.IPQS.IncludePersonalData,
+		},
 	}, nil
 }

@@ -26,7 +26,7 @@ func defaults() Config {
 		},
 		IPQS: IPQS{
 			PrivateKey: NewSecret("key-4711"), BaseURL: "https://www.ipqualityscore.com/api/json",
-			IPAddRelationships: true, DomainAddRelationships: true,
+			IPAddRelationships: true, DomainAddRelationships: true, RiskModel: "bands",
 			DefaultTLP: "TLP:CLEAR", MaxTLP: "TLP:AMBER", SkipPrivate: true,
 			Email: EmailLookup{Timeout: 7 * time.Second}, URL: URLLookup{Timeout: 2 * time.Second},
 			Artifact: Artifact{MaxSize: 32 << 20, ScanWait: 10 * time.Minute},

@@ -82,6 +82,8 @@ func TestEveryOptionHasAnEffect(t *testing.T) {
 		"CONNECTOR_SCOPE": "Url", "CONNECTOR_AUTO": "yes", "CONNECTOR_ONLY_CONTEXTUAL": "yes",
 		"CONNECTOR_CONFIDENCE_LEVEL": "0", "CONNECTOR_LOG_LEVEL": "error", "IPQS_PRIVATE_KEY": "other",
 		"IPQS_BASE_URL": "https://other", "IPQS_IP_ADD_RELATIONSHIPS": "no", "IPQS_DOMAIN_ADD_RELATIONSHIPS": "no",
+		"IPQS_IP_ADD_COUNTRY": "yes", "IPQS_RISK_MODEL": "guidance", "IPQS_FLAG_LABELS": "no", "IPQS_INDICATOR_MIN_SCORE": "51",
+		"IPQS_DETECTION_MIN_SCORE": "90", "IPQS_INCLUDE_PERSONAL_DATA": "yes",
 		"IPQS_DEFAULT_TLP": "green", "IPQS_MAX_TLP": "red", "IPQS_SKIP_PRIVATE": "no", "MQ_HOST": "h", "MQ_PORT": "1",
 		"MQ_VHOST": "/", "MQ_USER": "u", "MQ_PASS": "p", "MQ_USE_SSL": "no", "MQ_USE_SSL_CA": cert, "MQ_USE_SSL_CERT": cert,
 		"MQ_USE_SSL_KEY": key, "MQ_USE_SSL_PASSPHRASE": "p", "HTTPS_CA_CERTIFICATES": cert,

@@ -20,7 +20,7 @@ type Entity struct {
 	// CreatedAt is when the platform first had it, RFC 3339, as the platform writes it.
 	CreatedAt string    `json:"created,omitempty"`
 	Markings  []Marking `json:"markings,omitempty"`
-	Labels    []string  `json:"labels,omitempty"`
+	Labels    []Label   `json:"labels,omitempty"`
 	// Organizations are the STIX ids of those the entity is shared with (granted_refs).
 	Organizations []string `json:"orgs,omitempty"`
 }
@@ -53,9 +53,7 @@ func (c *Client) Entity(ctx context.Context, id, draftID string) (Entity, error)
 				Definition string `json:"definition"`
 				Order      int    `json:"x_opencti_order"`
 			}] `json:"objectMarking"`
-			Labels refs[struct {
-				Value string `json:"value"`
-			}] `json:"objectLabel"`
+			Labels        refs[Label] `json:"objectLabel"`
 			Organizations refs[struct {
 				ID string `json:"standard_id"`
 			}] `json:"objectOrganization"`
@@ -73,9 +71,7 @@ func (c *Client) Entity(ctx context.Context, id, draftID string) (Entity, error)
 	for _, m := range o.Markings {
 		entity.Markings = append(entity.Markings, Marking(m))
 	}
-	for _, l := range o.Labels {
-		entity.Labels = append(entity.Labels, l.Value)
-	}
+	entity.Labels = append(entity.Labels, o.Labels...)
 	for _, g := range o.Organizations {
 		entity.Organizations = append(entity.Organizations, g.ID)
 	}
@@ -101,21 +97,6 @@ func (r *refs[T]) UnmarshalJSON(text []byte) error {
 	*r = make(refs[T], 0, len(connection.Edges))
 	for _, edge := range connection.Edges {
 		*r = append(*r, edge.Node)
-	}
-	return nil
-}
-
-// EnsureLabel makes sure that the label exists, creating it with the colour ("#RRGGBB") if it does not. Releases before
-// 7.260807 also give an existing label that colour.
-func (c *Client) EnsureLabel(ctx context.Context, value, color string) error {
-	var answer struct {
-		LabelAdd *struct{} `json:"labelAdd"`
-	}
-	if err := c.do(ctx, opLabelAdd, map[string]any{"input": map[string]any{"value": value, "color": color}}, "", &answer); err != nil {
-		return err
-	}
-	if answer.LabelAdd == nil {
-		return nothing(opLabelAdd)
 	}
 	return nil
 }

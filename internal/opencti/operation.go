@@ -47,7 +47,12 @@ var (
 	opWorkReport       = operation{name: "WorkReport"}
 	opWork             = operation{name: "Work"}
 	opLabelAdd         = operation{name: "LabelAdd"}
-	opPlaybookStep     = operation{
+	opLabelRemove      = operation{name: "LabelRemove"}
+
+	opIndicatorLabels       = operation{name: "IndicatorLabels", in: func(c Capabilities) bool { return c.ListMarkings }}
+	opIndicatorLabelsLegacy = operation{name: "IndicatorLabelsLegacy", in: func(c Capabilities) bool { return !c.ListMarkings }}
+
+	opPlaybookStep = operation{
 		name: "PlaybookStep", in: func(c Capabilities) bool { return c.EventID },
 		gate: func(c *Capabilities) *bool { return &c.EventID }, names: []string{"event_id"},
 	}

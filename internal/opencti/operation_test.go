@@ -18,7 +18,7 @@ func operations() []operation {
 	return []operation{
 		opAbout, opRegister, opPing, opPingLegacy, opObservable, opObservableLegacy, opWorkReceived, opWorkProcessed, opWorkExpect,
 		opWorkReport, opWork, opLabelAdd, opPlaybookStep, opPlaybookStepLegacy,
-		opRegisterForCallback, opBundlePush, opBundlePushLegacy,
+		opRegisterForCallback, opBundlePush, opBundlePushLegacy, opLabelRemove, opIndicatorLabels, opIndicatorLabelsLegacy,
 	}
 }
 

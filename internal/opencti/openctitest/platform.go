@@ -54,31 +54,33 @@ type Platform struct {
 
 	wg sync.WaitGroup // the importers and callers
 
-	mu            sync.Mutex
-	changed       chan struct{} // closed and replaced whenever anything below changes
-	connectors    map[string]*connector
-	importers     map[string]context.CancelFunc
-	callers       map[string]context.CancelFunc
-	keys          callbackKeys
-	poster        *http.Client
-	callbacks     []CallbackAnswer
-	closed        bool
-	observables   map[string]*Observable
-	labels        map[string]label
-	works         map[string]*work
-	order         []string // the works' ids, oldest first
-	lastWork      time.Time
-	executions    map[string]*execution
-	answers       []PlaybookAnswer
-	imported      map[string]*Import
-	importedTimes int        // the sum of their Times
-	waiting       []envelope // objects whose references have not come yet
-	paused        bool
-	requests      map[string]int
-	complaints    []string
-	down          bool
-	latency       time.Duration
-	faults        map[string]*fault
+	mu          sync.Mutex
+	changed     chan struct{} // closed and replaced whenever anything below changes
+	connectors  map[string]*connector
+	importers   map[string]context.CancelFunc
+	callers     map[string]context.CancelFunc
+	keys        callbackKeys
+	poster      *http.Client
+	callbacks   []CallbackAnswer
+	closed      bool
+	observables map[string]*Observable
+	labels      map[string]label
+	// indicatorLabels are those of imported indicators, by STIX id.
+	indicatorLabels map[string][]string
+	works           map[string]*work
+	order           []string // the works' ids, oldest first
+	lastWork        time.Time
+	executions      map[string]*execution
+	answers         []PlaybookAnswer
+	imported        map[string]*Import
+	importedTimes   int        // the sum of their Times
+	waiting         []envelope // objects whose references have not come yet
+	paused          bool
+	requests        map[string]int
+	complaints      []string
+	down            bool
+	latency         time.Duration
+	faults          map[string]*fault
 }
 
 // fault is what the next requests of an operation get.
@@ -128,11 +130,13 @@ func New(o Options) (*Platform, error) {
 		callers:     map[string]context.CancelFunc{},
 		observables: map[string]*Observable{},
 		labels:      map[string]label{},
-		works:       map[string]*work{},
-		executions:  map[string]*execution{},
-		imported:    map[string]*Import{},
-		requests:    map[string]int{},
-		faults:      map[string]*fault{},
+
+		indicatorLabels: map[string][]string{},
+		works:           map[string]*work{},
+		executions:      map[string]*execution{},
+		imported:        map[string]*Import{},
+		requests:        map[string]int{},
+		faults:          map[string]*fault{},
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
