@@ -285,6 +285,7 @@ func Table() []Option {
 			Env: "IPQS_RISK_MODEL", Kind: Text, Default: "bands", For: ForEnrich,
 			Description: "Way to a verdict: four ranges of the score, IPQS' own guidance, or as its connector in Python.",
 			Accepts:     "one of bands, guidance, connector",
+			Words:       []string{"bands", "guidance", "connector"},
 			set:         into(func(c *Config) *string { return &c.IPQS.RiskModel }, parseOneOf("bands", "guidance", "connector")),
 		},
 		{
@@ -297,12 +298,14 @@ func Table() []Option {
 			Env: "IPQS_INDICATOR_MIN_SCORE", Kind: Number, Default: "0", For: ForEnrich,
 			Description: "Least score to make an indicator of; 0 makes one of every score.",
 			Accepts:     "a whole number from 0 to 100",
+			Most:        100,
 			set:         into(func(c *Config) *int { return &c.IPQS.IndicatorMinScore }, parseInt(0, 100)),
 		},
 		{
 			Env: "IPQS_DETECTION_MIN_SCORE", Kind: Number, For: ForEnrich,
 			Description: "Least score whose indicators are marked for detection; not set, that is left to OpenCTI's users.",
 			Accepts:     "a whole number from 0 to 100",
+			Most:        100,
 			set:         into(func(c *Config) **int { return &c.IPQS.DetectionMinScore }, optional(parseInt(0, 100))),
 		},
 		{
