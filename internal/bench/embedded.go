@@ -76,8 +76,12 @@ func (*stub) Processed(context.Context, string, string) error { return nil }
 func (*stub) Announce(context.Context, string, int, bool) (opencti.WorkState, error) {
 	return opencti.WorkState{Tracked: true}, nil
 }
-func (*stub) EnsureLabel(context.Context, string, string) error { return nil }
-func (*stub) Push(context.Context, [][]byte) error              { return nil }
+func (*stub) EnsureLabel(context.Context, string, string) error         { return nil }
+func (*stub) RemoveLabel(context.Context, string, string, string) error { return nil }
+func (*stub) IndicatorLabels(context.Context, string, string) ([]opencti.Label, error) {
+	return nil, nil
+}
+func (*stub) Push(context.Context, [][]byte) error { return nil }
 
 func envelope(o opencti.PushOptions, bundle []byte) ([]byte, error) {
 	o.ApplicantID = "88ec0c6a-13ce-5e39-b486-354fe4a7084f"
