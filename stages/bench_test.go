@@ -50,10 +50,10 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-func BenchmarkScore(b *testing.B) { benchmark(b, Score(), benchJob(b)) }
+func BenchmarkScore(b *testing.B) { benchmark(b, Score(Scoring{}), benchJob(b)) }
 
 func BenchmarkBundle(b *testing.B) {
-	job, err := Score().Run(b.Context(), benchJob(b))
+	job, err := Score(Scoring{}).Run(b.Context(), benchJob(b))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func BenchmarkBundle(b *testing.B) {
 
 // BenchmarkPublish is splitting the bundle and wrapping what came of it, with nobody to give it to.
 func BenchmarkPublish(b *testing.B) {
-	job, err := Score().Run(b.Context(), benchJob(b))
+	job, err := Score(Scoring{}).Run(b.Context(), benchJob(b))
 	if err != nil {
 		b.Fatal(err)
 	}
