@@ -2,6 +2,7 @@ package opencti
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 )
@@ -13,8 +14,13 @@ type Entity struct {
 	StandardID string `json:"standard,omitempty"`
 	// Type is the platform's name of the type, such as "IPv4-Addr" or "StixFile".
 	Type string `json:"type,omitempty"`
-	// Value is what the platform displays: the value, and for files a hash or a name.
+	// Value is what the platform displays: the value, for files a hash or a name. For an account, which may be displayed by
+	// its password, it is the login, or the user id, or nothing.
 	Value string `json:"value,omitempty"`
+	// Account is set for a User-Account.
+	Account *Account `json:"account,omitempty"`
+	// Artifact is set for an Artifact.
+	Artifact *Artifact `json:"artifact,omitempty"`
 	// Score is 0 to 100, nil when the entity has none.
 	Score *int `json:"score,omitempty"`
 	// CreatedAt is when the platform first had it, RFC 3339, as the platform writes it.
@@ -23,6 +29,28 @@ type Entity struct {
 	Labels    []Label   `json:"labels,omitempty"`
 	// Organizations are the STIX ids of those the entity is shared with (granted_refs).
 	Organizations []string `json:"orgs,omitempty"`
+}
+
+// Account is what identifies a User-Account. It has no password: see [Client.Credential].
+type Account struct {
+	Login  string `json:"login,omitempty"`
+	Type   string `json:"type,omitempty"`
+	UserID string `json:"user_id,omitempty"`
+}
+
+// Artifact is what identifies an Artifact, and what the platform keeps of it.
+type Artifact struct {
+	URL      string            `json:"url,omitempty"`
+	MIMEType string            `json:"mime,omitempty"`
+	Hashes   map[string]string `json:"hashes,omitempty"` // in hexadecimal, by algorithm: "MD5", "SHA-256" …
+	Files    []File            `json:"files,omitempty"`
+}
+
+// File is a file in the platform's storage; [Client.Download] reads it.
+type File struct {
+	ID   string `json:"id,omitempty"`
+	Name string `json:"name,omitempty"`
+	Size int64  `json:"size,omitempty"` // bytes; 0 where the platform does not say
 }
 
 // Marking is a marking definition.
@@ -57,6 +85,8 @@ func (c *Client) Entity(ctx context.Context, id, draftID string) (Entity, error)
 			Organizations refs[struct {
 				ID string `json:"standard_id"`
 			}] `json:"objectOrganization"`
+			accountFields
+			artifactFields
 		} `json:"stixCyberObservable"`
 	}
 	op, err := c.doFirst(ctx, []operation{opObservable, opObservableLegacy}, map[string]any{"id": id}, draftID, &answer)
@@ -68,6 +98,11 @@ func (c *Client) Entity(ctx context.Context, id, draftID string) (Entity, error)
 		return Entity{}, nothing(op)
 	}
 	entity := Entity{ID: o.ID, StandardID: o.StandardID, Type: o.Type, Value: o.Value, Score: o.Score, CreatedAt: o.CreatedAt}
+	entity.Account = o.account(o.Type)
+	entity.Artifact = o.artifact(o.Type)
+	if entity.Account != nil {
+		entity.Value = cmp.Or(entity.Account.Login, entity.Account.UserID)
+	}
 	for _, m := range o.Markings {
 		entity.Markings = append(entity.Markings, Marking(m))
 	}

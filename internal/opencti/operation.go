@@ -41,6 +41,7 @@ var (
 	opPingLegacy       = operation{name: "PingLegacy"}
 	opObservable       = operation{name: "Observable", in: func(c Capabilities) bool { return c.ListMarkings }}
 	opObservableLegacy = operation{name: "ObservableLegacy", in: func(c Capabilities) bool { return !c.ListMarkings }}
+	opCredential       = operation{name: "Credential"}
 	opWorkReceived     = operation{name: "WorkReceived"}
 	opWorkProcessed    = operation{name: "WorkProcessed"}
 	opWorkExpect       = operation{name: "WorkExpect"}

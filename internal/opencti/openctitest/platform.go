@@ -71,6 +71,8 @@ type Platform struct {
 	order           []string // the works' ids, oldest first
 	lastWork        time.Time
 	executions      map[string]*execution
+	stored          map[string][]byte // by file id
+	downloads       map[string]int
 	answers         []PlaybookAnswer
 	imported        map[string]*Import
 	importedTimes   int        // the sum of their Times
@@ -134,6 +136,8 @@ func New(o Options) (*Platform, error) {
 		indicatorLabels: map[string][]string{},
 		works:           map[string]*work{},
 		executions:      map[string]*execution{},
+		stored:          map[string][]byte{},
+		downloads:       map[string]int{},
 		imported:        map[string]*Import{},
 		requests:        map[string]int{},
 		faults:          map[string]*fault{},
@@ -164,7 +168,7 @@ func (p *Platform) Close() error {
 	return nil
 }
 
-// ServeHTTP answers POST <base>/graphql.
+// ServeHTTP answers POST <base>/graphql and GET <base>/storage/get/<file id>.
 func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	down, latency := p.down, p.latency
@@ -181,6 +185,9 @@ func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case down:
 		http.Error(w, "<html><body>503 Service Unavailable</body></html>", http.StatusServiceUnavailable)
+		return
+	case strings.Contains(r.URL.Path, storagePath):
+		p.serveFile(w, r)
 		return
 	case !strings.HasSuffix(r.URL.Path, "/graphql"):
 		http.NotFound(w, r)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 )
@@ -151,11 +152,13 @@ func (p *Platform) resolveObservable(id, draft string) (any, error) {
 	if o.Score != nil {
 		score = *o.Score
 	}
-	return object{
+	result := object{
 		"id": o.internalID, "standard_id": o.standardID, "entity_type": o.Type, "created_at": o.CreatedAt,
 		"objectMarking": p.refs(markings), "objectLabel": p.refs(labels), "objectOrganization": p.refs(organizations),
 		"x_opencti_score": score, "x_opencti_description": nil, "observable_value": o.Value,
-	}, nil
+	}
+	maps.Copy(result, o.own())
+	return result, nil
 }
 
 // refs shapes references as the release does: a list, or a connection.
