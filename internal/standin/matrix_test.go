@@ -57,7 +57,7 @@ var (
 // sentences is what an analyst reads in the work of a job that ended so; a number of objects and the id of a dead letter
 // are left out.
 var sentences = map[string]string{
-	"published":     "IPQS: risk CRITICAL, score 87 of 100 (phishing). N objects sent.",
+	"published":     "IPQS: risk CRITICAL, score 87 of 100. N objects sent.",
 	"score unknown": "IPQS: no score known. N objects sent.",
 	"out of scope":  "Hostname is not in the scope of this connector (Domain-Name). Nothing was changed; skipped (scope).",
 	"above TLP":     "TLP:RED is above what this connector may look up (TLP:AMBER). Nothing was changed; skipped (tlp).",
@@ -171,7 +171,7 @@ func (c *cell) run(t *testing.T) {
 func (c *cell) ask(ctx context.Context, t *testing.T) {
 	t.Helper()
 	o := openctitest.Observable{Type: "Domain-Name", Value: value, CreatedAt: createdAt, Labels: []string{"seen before"}}
-	answer := ipqstest.Response{Body: `{"success":true,"message":"Success.","domain":"host.example.com","ip_address":"203.0.113.9","phishing":true,"risk_score":87}`}
+	answer := ipqstest.Response{Body: `{"success":true,"message":"Success.","domain":"host.example.com","ip_address":"203.0.113.9","risk_score":87}`}
 	switch c.end {
 	case "score unknown":
 		answer.Body = `{"success":true,"message":"Success.","domain":"host.example.com","ip_address":"203.0.113.9"}`
