@@ -17,7 +17,7 @@ func TestWaitsForOpenCTI(t *testing.T) {
 	worker := w.launch(probe.options()...)
 	probe.awaitLack("opencti")
 	probe.await("it has tried", func(s state) bool {
-		return strings.Contains(s.Dependencies["opencti"].Reason, "502") && s.lacks("rabbitmq") && s.Dependencies["ipqs"].OK
+		return strings.Contains(s.Dependencies["opencti"].Reason, "503") && s.lacks("rabbitmq") && s.Dependencies["ipqs"].OK
 	})
 	w.platform.SetDown(false)
 	probe.awaitReady()

@@ -43,8 +43,9 @@ func TestOnABrokerOfItsOwn(t *testing.T) { //nolint:tparallel // one after the o
 	t.Run("moved twice under load", func(t *testing.T) { movedTwice(t, node) })
 }
 
-// restartedTwice has OpenCTI and the broker go and come back under load: once OpenCTI for longer than any hop would try,
-// with the broker stopped meanwhile; once the broker alone, by a power cut.
+// restartedTwice has OpenCTI and the broker go and come back under load, each twice: OpenCTI behind a proxy that answers for
+// it, for longer than any hop would try, with the broker stopped meanwhile; the broker alone, by a power cut; OpenCTI alone,
+// with its connections broken and nobody listening.
 func restartedTwice(t *testing.T, node *rabbitnode.Node) {
 	t.Helper()
 	broker := openctitest.AMQPBroker(node.URL())
@@ -88,6 +89,16 @@ func restartedTwice(t *testing.T, node *rabbitnode.Node) {
 	try(node.Kill())
 	probe.awaitLack("rabbitmq")
 	try(node.Start(w.ctx))
+	probe.awaitReady()
+
+	left = load()
+	w.hangUp()
+	probe.awaitLack("opencti")
+	w.awaitLog("connection refused", 25)
+	if left() == 0 {
+		t.Fatal("all works were complete before OpenCTI hung up: it shows nothing")
+	}
+	w.pickUp()
 	probe.awaitReady()
 
 	if err := w.platform.WaitWorks(w.ctx, len(jobs)); err != nil {

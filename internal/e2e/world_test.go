@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -76,7 +77,8 @@ type world struct {
 	platform  *openctitest.Platform
 	ipqs      *ipqstest.Server
 	collector *collector
-	address   string // of the platform
+	server    *httptest.Server // the platform's
+	address   string           // of the platform
 	logs      *safeBuffer
 	program   string // the binary to start
 	probe     *probe // nil where nobody asks how the worker is
@@ -112,14 +114,14 @@ func newWorldOn(t *testing.T, broker openctitest.Broker, connector, version stri
 		t.Fatal(err)
 	}
 	w.platform = platform
-	server := httptest.NewServer(platform)
-	w.address = server.URL
+	w.server = httptest.NewServer(platform)
+	w.address = w.server.URL
 
 	faults.Key = key
 	w.ipqs = ipqstest.NewServer(faults)
 	w.collector = newCollector(t)
 	t.Cleanup(func() {
-		server.Close()
+		w.server.Close()
 		_ = platform.Close()
 		w.ipqs.Close()
 		if t.Failed() {
@@ -127,6 +129,23 @@ func newWorldOn(t *testing.T, broker openctitest.Broker, connector, version stri
 		}
 	})
 	return w
+}
+
+// hangUp takes OpenCTI off the network: nobody listens, and connections break in the middle of whatever they carry.
+func (w *world) hangUp() {
+	w.server.CloseClientConnections()
+	w.server.Close()
+}
+
+// pickUp has OpenCTI listen again where it did.
+func (w *world) pickUp() {
+	w.t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(w.ctx, "tcp", w.server.Listener.Addr().String())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.server = &httptest.Server{Listener: listener, Config: &http.Server{Handler: w.platform, ReadHeaderTimeout: 10 * time.Second}}
+	w.server.Start()
 }
 
 // forget deletes the queues and exchanges of this test.
