@@ -6,11 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"strings"
 	"time"
-
-	"golang.org/x/text/language"
-	"golang.org/x/text/language/display"
 
 	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/ipqs"
@@ -23,15 +19,8 @@ type Enrichment struct {
 	DefaultTLP opencti.TLP
 	// Confidence of what we assert, 0 to 100; nil leaves it to OpenCTI.
 	Confidence *int
-	// IPRelationships adds the autonomous system of an address, DomainRelationships the address of a domain, Countries the
-	// country of an address.
-	IPRelationships, DomainRelationships, Countries bool
-	// IndicatorFrom is the least score that an indicator is made of: 0 is every score. DetectFrom is the least score that
-	// sensors shall look for; nil leaves the decision to whoever made it in OpenCTI.
-	IndicatorFrom int
-	DetectFrom    *int
-	// Personal says whether the note tells what IPQS knows of people.
-	Personal bool
+	// IPRelationships adds the autonomous system of an address, DomainRelationships the address of a domain.
+	IPRelationships, DomainRelationships bool
 }
 
 // The author of everything we assert: the name, and so the id, that IPQS' other OpenCTI connector uses.
@@ -99,16 +88,13 @@ func (b *builder) build() ([]byte, error) {
 	if err := b.observable(); err != nil {
 		return nil, err
 	}
-	if verdict.Score != nil && *verdict.Score >= b.options.IndicatorFrom {
+	if verdict.Score != nil {
 		if err := b.indicator(); err != nil {
 			return nil, err
 		}
 	}
 	if b.options.IPRelationships && report.IP != nil {
 		b.network(report.IP)
-	}
-	if b.options.Countries && report.IP != nil {
-		b.country(report.IP)
 	}
 	if b.options.DomainRelationships && report.URL != nil && entity.Type == "Domain-Name" {
 		if err := b.address(report.URL); err != nil {
@@ -117,7 +103,7 @@ func (b *builder) build() ([]byte, error) {
 	}
 	b.note()
 	if playbook := b.job.Playbook(); playbook != nil {
-		return stix.Merge(playbook.Bundle, b.objects, b.job.Verdict.outdates)
+		return stix.Merge(playbook.Bundle, b.objects)
 	}
 	return stix.Bundle{ID: stix.BundleID(b.job.ID), Objects: b.objects}.Encode()
 }
@@ -147,10 +133,6 @@ func (b *builder) indicator() error {
 	i.Name = entity.Value
 	i.CreatedByRef, i.Confidence, i.Sharing = b.author.ID, b.options.Confidence, b.sharing
 	i.Score, i.Labels, i.MainObservableType = b.job.Verdict.Score, b.labels(), entity.Type
-	i.IndicatorTypes = indicatorTypes(b.job.Verdict, b.job.Risk.Report)
-	if from := b.options.DetectFrom; from != nil {
-		i.Detection = new(*i.Score >= *from)
-	}
 	b.add(i)
 	b.relate(stix.BasedOn, i.ID, entity.StandardID)
 	return nil
@@ -166,24 +148,6 @@ func (b *builder) network(ip *ipqs.IP) {
 	system.CreatedByRef, system.Sharing = b.author.ID, b.sharing
 	b.add(system)
 	b.relate(stix.BelongsTo, b.job.Entity.StandardID, system.ID)
-}
-
-// country is where an address is, under the English name that OpenCTI's own countries and other connectors go by: the id
-// follows from the name. Like the author it is everybody's, and gathers no markings; that the address is there is marked.
-func (b *builder) country(ip *ipqs.IP) {
-	code := strings.ToUpper(string(ip.CountryCode))
-	region, err := language.ParseRegion(code)
-	if len(code) != 2 || err != nil || !region.IsCountry() {
-		return
-	}
-	name := display.English.Regions().Name(region)
-	if name == "" {
-		return
-	}
-	country := stix.NewCountry(name, region.Canonicalize().String(), authorSince)
-	country.CreatedByRef, country.Sharing = b.author.ID, b.author.Sharing
-	b.add(country)
-	b.relate(stix.LocatedAt, b.job.Entity.StandardID, country.ID)
 }
 
 // address is what a domain resolves to, IPv4 or IPv6.
@@ -226,13 +190,4 @@ func (b *builder) labels() []string {
 		values = append(values, label.Value)
 	}
 	return values
-}
-
-// indicatorTypes says what an indicator is of: what its level means, and whether IPQS saw the address hide somebody.
-func indicatorTypes(v *Verdict, report *ipqs.Report) []string {
-	types := []string{v.Model.grade(v.Level).IndicatorType}
-	if ip := report.IP; ip != nil && (ip.TOR == ipqs.True || ip.VPN == ipqs.True || ip.Proxy == ipqs.True) {
-		types = append(types, typeAnonymization)
-	}
-	return types
 }

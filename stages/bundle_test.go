@@ -86,7 +86,7 @@ func TestBundleGolden(t *testing.T) {
 func bundleOf(t *testing.T, e opencti.Entity, r *ipqs.Report, options Enrichment) []byte {
 	t.Helper()
 	job := Job{ID: "work_1", Entity: &e, Risk: &Risk{At: at, Report: r}}
-	for _, stage := range []Stage{Score(Scoring{}), Bundle(options)} {
+	for _, stage := range []Stage{Score(), Bundle(options)} {
 		var err error
 		if job, err = stage.Run(context.Background(), job); err != nil {
 			t.Fatalf("%s error = %v", stage.Name, err)
@@ -140,7 +140,7 @@ func TestNoteSaysTheSameOfTheSameVerdict(t *testing.T) {
 	t.Parallel()
 	one := report(ipqs.KindEmail, `{"fraud_score":1,"request_id":"A1","first_seen":{"human":"3 days ago","iso":"2026-03-01T01:02:03Z","timestamp":1772326923}}`)
 	other := report(ipqs.KindEmail, `{"fraud_score":1,"request_id":"B2","first_seen":{"human":"4 days ago","iso":"2026-03-01T01:02:03Z","timestamp":1772326923}}`)
-	v := Scoring{}.verdict(one)
+	v := verdict(one)
 	e := entity("Email-Addr", "user@example.com")
 	if a, b := noteText(&e, v, one), noteText(&e, v, other); a != b {
 		t.Errorf("notes differ:\n%s", cmp.Diff(a, b))
@@ -172,7 +172,7 @@ func TestNotesOfTwoObservablesDiffer(t *testing.T) {
 	long := strings.Repeat("x", 300)
 	for _, values := range [][2]string{{"https://example.com/1", "https://example.com/2"}, {long + "1", long + "2"}} {
 		one, other := entity("Url", values[0]), entity("Url", values[1])
-		if noteText(&one, Scoring{}.verdict(same), same) == noteText(&other, Scoring{}.verdict(same), same) {
+		if noteText(&one, verdict(same), same) == noteText(&other, verdict(same), same) {
 			t.Errorf("%.30q and %.30q share a note", values[0], values[1])
 		}
 	}

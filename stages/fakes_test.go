@@ -28,8 +28,6 @@ type platform struct {
 	fail  map[string]error // by the first word of a call
 	state opencti.WorkState
 	again bool
-	// indicatorLabels are those of whatever indicator is asked for.
-	indicatorLabels []opencti.Label
 	// playbook is called with each answer to one.
 	playbook func(ctx context.Context, startedAt time.Time)
 }
@@ -62,14 +60,6 @@ func (p *platform) Failed(_ context.Context, workID, message string) error {
 
 func (p *platform) EnsureLabel(_ context.Context, value, color string) error {
 	return p.call("label", value+" "+color)
-}
-
-func (p *platform) RemoveLabel(_ context.Context, id, labelID, draftID string) error {
-	return p.call("unlabel", id+" "+labelID+" "+draftID)
-}
-
-func (p *platform) IndicatorLabels(_ context.Context, id, draftID string) ([]opencti.Label, error) {
-	return p.indicatorLabels, p.call("indicator", id+" "+draftID)
 }
 
 func (p *platform) Push(_ context.Context, messages [][]byte) error {

@@ -93,7 +93,7 @@ func TestBundleOfAPlaybookGolden(t *testing.T) {
 					Policy{Scope: []string{tt.entity.Type}, MaxTLP: opencti.TLPAmber})
 				lookup := Lookup(fakeRisks(func(ipqs.Query) (*ipqs.Report, error) { return tt.report, nil }), func() time.Time { return at })
 				job := Job{ID: "execution/step/1", Request: request}
-				for _, stage := range []Stage{resolve, lookup, Score(Scoring{FlagLabels: true}), Bundle(both)} {
+				for _, stage := range []Stage{resolve, lookup, Score(), Bundle(both)} {
 					var err error
 					if job, err = stage.Run(context.Background(), job); err != nil {
 						t.Fatalf("%s error = %v", stage.Name, err)

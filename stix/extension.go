@@ -79,8 +79,6 @@ func openCTIType(o Object) string {
 		return capitalised(o.IdentityClass)
 	case Relationship:
 		return o.RelationshipType
-	case Location:
-		return o.LocationType
 	}
 	if kind, ok := TypeBySTIX(o.header().Type); ok {
 		return kind.Name

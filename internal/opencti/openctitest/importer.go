@@ -281,9 +281,6 @@ func (p *Platform) apply(o map[string]any) string {
 	if text(o["type"]) == "label" {
 		p.labels[labelKey(text(o["value"]))] = label{text(o["value"]), text(o["color"])}
 	}
-	if text(o["type"]) == "indicator" {
-		p.indicatorLabels[text(o["id"])] = addLabels(p.indicatorLabels[text(o["id"])], labels)
-	}
 	known := p.observables[text(o["id"])]
 	if known == nil {
 		return ""
@@ -294,7 +291,11 @@ func (p *Platform) apply(o map[string]any) string {
 	if score != nil {
 		known.Score = score
 	}
-	known.Labels = addLabels(known.Labels, labels)
+	for _, value := range labels {
+		if !slices.ContainsFunc(known.Labels, func(l string) bool { return labelKey(l) == labelKey(value) }) {
+			known.Labels = append(slices.Clone(known.Labels), value)
+		}
+	}
 	return ""
 }
 
