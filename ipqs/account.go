@@ -23,8 +23,8 @@ type Account struct {
 }
 
 const (
-	kindAccount    Kind = "account" // in errors: nobody can ask about a value with it
-	accountTimeout      = 10 * time.Second
+	account        = "account" // the endpoint's path, and in errors; no Kind that somebody could ask about
+	accountTimeout = 10 * time.Second
 )
 
 // Account reads the account of the client's key. It costs no credit. This is the one question whose key IPQS wants in the
@@ -32,7 +32,7 @@ const (
 func (c *Client) Account(ctx context.Context) (Account, error) {
 	ctx, cancel := context.WithTimeout(ctx, accountTimeout)
 	defer cancel()
-	q := Query{Kind: kindAccount}
+	q := Query{Kind: account}
 	got, err := c.readAccount(ctx)
 	if err != nil {
 		return Account{}, c.noAnswer(ctx, q, got.status, err)
@@ -44,15 +44,15 @@ func (c *Client) Account(ctx context.Context) (Account, error) {
 	if !object || e.Success != True || got.status/100 != 2 {
 		return Account{}, c.refusal(got.header, answer{query: q, status: got.status, object: object, success: e.Success}, e.sentence())
 	}
-	var account Account
-	if json.Unmarshal(got.body, &account) != nil {
-		return Account{}, &APIError{Class: ClassMalformed, Kind: kindAccount, Status: got.status, Message: "the answer is no JSON object"}
+	var read Account
+	if json.Unmarshal(got.body, &read) != nil {
+		return Account{}, &APIError{Class: ClassMalformed, Kind: account, Status: got.status, Message: "the answer is no JSON object"}
 	}
-	return account, nil
+	return read, nil
 }
 
 func (c *Client) readAccount(ctx context.Context) (response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/"+string(kindAccount)+"/"+url.PathEscape(c.key), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/"+account+"/"+url.PathEscape(c.key), nil)
 	if err != nil {
 		return response{}, err
 	}

@@ -19,7 +19,7 @@ func TestClient_Account(t *testing.T) {
 	var asked []string
 	client := newClient(t, Options{HTTPClient: &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 		asked = append(asked, r.Method+" "+r.URL.EscapedPath()+" "+r.Header.Get(keyHeader))
-		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 	})}})
 	account, err := client.Account(t.Context())
 	want := Account{Credits: NumberOf(4200), Usage: NumberOf(92), ProxyUsage: NumberOf(54), EmailUsage: NumberOf(38), URLUsage: NumberOf(60)}

@@ -118,7 +118,7 @@ func (r *risks) run(ctx context.Context) error {
 
 // close ends what nobody waits for any more.
 func (r *risks) close() {
-	r.Keeper.Close()
+	r.Close()
 	r.client.CloseIdleConnections()
 	if r.redis != nil {
 		_ = r.redis.Close() // nothing is lost with it

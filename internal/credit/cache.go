@@ -186,15 +186,16 @@ func (c *Cache) keep(ctx context.Context, key string, r record, life time.Durati
 }
 
 // kept returns the answer that was kept: a report, or the error of a refusal.
-func (c *Cache) kept(ctx context.Context, key string, kind ipqs.Kind) (report *ipqs.Report, err error, ok bool) { //nolint:revive // the error is an answer, ok says whether there is one
+func (c *Cache) kept(ctx context.Context, key string, kind ipqs.Kind) (report *ipqs.Report, refused error, ok bool) {
 	if c.life[kind] <= 0 {
 		return nil, nil, false
 	}
-	bytes, ok := c.store.Get(ctx, key)
+	bytes, _ := c.store.Get(ctx, key)
 	var r record
+	if json.Unmarshal(bytes, &r) != nil { // also where there is nothing
+		r = record{}
+	}
 	switch {
-	case !ok || json.Unmarshal(bytes, &r) != nil:
-		return nil, nil, false
 	case r.Refusal != nil && c.refusals > 0:
 		return nil, &ipqs.APIError{Class: ipqs.ClassItem, Kind: kind, Status: r.Refusal.Status, Message: r.Refusal.Message}, true
 	default:

@@ -90,7 +90,7 @@ func TestARefusalIsKeptShortly(t *testing.T) {
 			t.Errorf("IPQS was asked %d times: %v, then %v; want the same again", next.times(), first, again)
 		}
 		time.Sleep(10 * time.Minute)
-		refused(t, k, ip("nonsense"), ipqs.ErrItem)
+		_ = refused(t, k, ip("nonsense"), ipqs.ErrItem)
 		if next.times() != 2 {
 			t.Errorf("IPQS was asked %d times, want again after a while", next.times())
 		}

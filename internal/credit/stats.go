@@ -1,6 +1,7 @@
 package credit
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -89,7 +90,7 @@ func (c *counts) add(o Observation) {
 		c.events[o.Event] = make(map[ipqs.Kind]uint64)
 	}
 	c.events[o.Event][o.Kind]++
-	c.credits += uint64(max(o.Credits, 0)) //nolint:gosec // not below zero
+	c.credits += uint64(max(o.Credits, 0))
 	c.mu.Unlock()
 	if c.tell != nil {
 		c.tell(o)
@@ -101,10 +102,7 @@ func (c *counts) snapshot() (map[Event]map[ipqs.Kind]uint64, uint64) {
 	defer c.mu.Unlock()
 	copied := make(map[Event]map[ipqs.Kind]uint64, len(c.events))
 	for event, kinds := range c.events {
-		copied[event] = make(map[ipqs.Kind]uint64, len(kinds))
-		for kind, n := range kinds {
-			copied[event][kind] = n
-		}
+		copied[event] = maps.Clone(kinds)
 	}
 	return copied, c.credits
 }

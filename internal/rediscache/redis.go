@@ -96,9 +96,9 @@ func (r *Redis) Close() error {
 func (r *Redis) changed(_ string, from, to gobreaker.State) {
 	switch {
 	case from == gobreaker.StateClosed:
-		r.log.Warn("Redis does not answer: answers, credits and pace are this process' own until it does") //nolint:sloglint // there is no context here
+		r.log.Warn("Redis does not answer: answers, credits and pace are this process' own until it does")
 	case to == gobreaker.StateClosed:
-		r.log.Info("Redis answers again: answers, credits and pace are shared") //nolint:sloglint // there is no context here
+		r.log.Info("Redis answers again: answers, credits and pace are shared")
 	}
 }
 

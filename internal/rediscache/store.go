@@ -44,7 +44,7 @@ func (r *Redis) Get(ctx context.Context, key string) ([]byte, bool) {
 func (r *Redis) Put(ctx context.Context, key string, value []byte, life time.Duration) {
 	r.local.Put(ctx, key, value, life)
 	until := time.Now().Add(life).UnixMilli()
-	bytes := append(binary.BigEndian.AppendUint64(make([]byte, 0, stamp+len(value)), uint64(until)), value...) //nolint:gosec // after 1970
+	bytes := append(binary.BigEndian.AppendUint64(make([]byte, 0, stamp+len(value)), uint64(until)), value...)
 	r.do(ctx, func(ctx context.Context) error { return r.client.Set(ctx, r.prefix+key, bytes, life).Err() })
 }
 
