@@ -3,7 +3,6 @@
 BINARY    := bin/ipqs-worker
 VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME  ?= 10s
-BENCHTIME ?= 1s
 PKG       ?= ./...
 
 # The linters are a module of their own, so that what they need stays out of the worker's.
@@ -43,8 +42,13 @@ fuzz: ## Run every fuzz target for FUZZTIME (10s)
 	.ci/fuzz $(FUZZTIME)
 
 .PHONY: bench
-bench: ## Run the benchmarks, each for BENCHTIME (1s)
-	go test -run='^$$' -bench=. -benchmem -benchtime=$(BENCHTIME) $(PKG)
+bench: ## Measure speed and cost, report in bench/ (BENCH=quick: a few minutes; BENCH=million: longer; ROWS=whole,slow: some)
+	go run ./internal/rabbitnode/withnode -- \
+		go run ./internal/bench/cmd -o bench $(if $(filter quick million,$(BENCH)),-$(BENCH)) $(if $(ROWS),-rows $(ROWS))
+
+.PHONY: bench-baseline
+bench-baseline: ## Make the benchmarks of single steps of this version what `make bench` compares later ones with
+	go test -run='^$$' -bench=. -benchmem -benchtime=100ms -count=10 -short ./stix ./stages ./pipeline >internal/bench/baseline.txt
 
 .PHONY: lint
 lint: ## Run the linters and see that everything is formatted (builds them first, which takes minutes once)
@@ -72,4 +76,4 @@ check: ## Do all that continuous integration does
 
 .PHONY: clean
 clean: ## Remove what was built
-	rm -rf bin
+	rm -rf bin bench

@@ -19,6 +19,7 @@ type World struct {
 	Now       func() time.Time
 
 	Policy     stages.Policy
+	Scoring    stages.Scoring
 	Enrichment stages.Enrichment
 	// Lookups is how many jobs the lookup hop has in hand at once, asking or in line to; zero means 32.
 	Lookups int
@@ -49,7 +50,7 @@ func Definition(w World) []Hop {
 	return []Hop{
 		{Stage: resolve, Prefetch: 32, Retry: outage},
 		{Stage: lookup, Prefetch: or(w.Lookups, 32), Retry: outlast},
-		{Stage: stages.Score(), Prefetch: 100, Retry: never},
+		{Stage: stages.Score(w.Scoring), Prefetch: 100, Retry: never},
 		{Stage: stages.Bundle(w.Enrichment), Prefetch: 100, Retry: never},
 		{Stage: stages.RememberingRecent(publish, w.Recents), Prefetch: 32, Retry: outage},
 	}

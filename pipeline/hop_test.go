@@ -58,7 +58,7 @@ func TestDefinitionCarriesOnlyWhatIsNeeded(t *testing.T) {
 		nil,
 		nil,
 		nil,
-		{stages.SectionEntity, stages.SectionRisk},
+		{stages.SectionRisk},
 		{stages.SectionEntity, stages.SectionRisk, stages.SectionVerdict, stages.SectionBundle},
 	}
 	if diff := cmp.Diff(want, spent(Definition(World{}))); diff != "" {

@@ -18,6 +18,8 @@ import (
 const (
 	// MetadataAttempts is how many runs of the hop's stage count so far.
 	MetadataAttempts = "ipqs_worker_attempts"
+	// MetadataTriedIn is the traceparent of the hop's trip before: the span of the next trip links to it.
+	MetadataTriedIn = "ipqs_worker_tried_in"
 	// MetadataFirstAt is when the first of them began, RFC 3339 with milliseconds.
 	MetadataFirstAt = "ipqs_worker_first_attempt_at"
 	// MetadataLater is how many of the waits of [Schedule].Later are used up.
@@ -34,7 +36,7 @@ const (
 // ours lists what a message gathers on its way through one hop, and what a dead letter or a replay has no use for.
 var ours = []string{
 	MetadataRedelivered, MetadataDeliveries,
-	MetadataAttempts, MetadataFirstAt, MetadataLater, MetadataNotBefore, MetadataLastReason, MetadataRepeated,
+	MetadataAttempts, MetadataTriedIn, MetadataFirstAt, MetadataLater, MetadataNotBefore, MetadataLastReason, MetadataRepeated,
 }
 
 const (
@@ -170,6 +172,7 @@ func (p *Pipeline) copied(msg *message.Message, trip *trip, attempts int) *messa
 	delete(back.Metadata, MetadataDeliveries)
 	delete(back.Metadata, MetadataNotBefore)
 	set := setter(back)
+	set(MetadataRequestedAt, writeTime(trip.requested))
 	// The message itself may come again as well, if its acknowledgement does not arrive.
 	set(MetadataRepeated, "true")
 	if !trip.tried && !trip.ran {
@@ -182,6 +185,7 @@ func (p *Pipeline) copied(msg *message.Message, trip *trip, attempts int) *messa
 	}
 	set(MetadataLastReason, string(trip.fault.Reason))
 	p.propagator.Inject(msg.Context(), carrier(back))
+	set(MetadataTriedIn, back.Metadata.Get("traceparent"))
 	return back
 }
 
@@ -189,8 +193,8 @@ func (p *Pipeline) copied(msg *message.Message, trip *trip, attempts int) *messa
 func (p *Pipeline) send(ctx context.Context, topic string, msg *message.Message) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTimeout)
 	defer cancel()
-	msg.SetContext(ctx)
-	return p.Transport.Publish(topic, msg)
+	msg.Metadata.Set(MetadataEnqueuedAt, writeTime(p.Now()))
+	return p.produce(ctx, topic, msg)
 }
 
 // persistent is a transport that is asked more than once to take what a stage has done: the stage would have to do it again
@@ -203,16 +207,20 @@ type persistent struct {
 
 // Publish is called by the router with what a stage has made.
 func (t persistent) Publish(topic string, messages ...*message.Message) error {
-	sent := false
-	return t.pipeline.again(context.Background(), brief, time.Time{}, func() error {
-		if sent { // it may have arrived all the same
-			for _, msg := range messages {
+	for _, msg := range messages { // of which a hop makes one
+		ctx, sent := t.pipeline.propagator.Extract(context.Background(), carrier(msg)), false
+		err := t.pipeline.again(ctx, brief, time.Time{}, func() error {
+			if sent { // it may have arrived all the same
 				msg.Metadata.Set(MetadataRepeated, "true")
 			}
+			sent = true
+			return t.pipeline.produce(ctx, topic, msg)
+		})
+		if err != nil {
+			return err
 		}
-		sent = true
-		return t.Transport.Publish(topic, messages...)
-	})
+	}
+	return nil
 }
 
 func (persistent) Close() error { return nil }

@@ -20,7 +20,7 @@ func (p *Pipeline) measured(hop Hop) message.HandlerMiddleware {
 				Hop: hop.Name(), Job: trip.job, Attempts: trip.attempts, Took: p.Now().Sub(trip.began),
 				Fault: trip.fault, Delay: trip.delay, Paused: trip.fate == paused, End: trip.end, Letter: trip.letter,
 			}
-			p.log(msg.Context(), trip, result)
+			p.log(p.mark(msg.Context(), hop, trip), trip, result)
 			p.Observe(result)
 			return out, err
 		}

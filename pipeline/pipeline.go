@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
+	"go.opentelemetry.io/otel/metric"
+	meternoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
@@ -34,8 +37,14 @@ type Options struct {
 	// Router is where Watermill's own log goes; nil is nowhere.
 	Router watermill.LoggerAdapter
 	Tracer trace.TracerProvider
+	Meter  metric.MeterProvider
 	// Root marks the context in which the first span of a job is made, so that its trace id can follow from the job's.
 	Root func(ctx context.Context, jobID string) context.Context
+	// Mark marks the context of everything that is done for a job, so that what is logged there can say for which.
+	Mark func(ctx context.Context, m Mark) context.Context
+	// System is the broker's name in spans, such as "rabbitmq", and Queue the name that it has for a topic.
+	System string
+	Queue  func(topic string) string
 	// Observe is called after every trip, from many goroutines; it must not block. Nil observes nothing.
 	Observe func(Outcome)
 	// Attended says that somebody waits for the jobs and can act: a fault of the whole account (key, credits, quota) then
@@ -58,7 +67,9 @@ type Pipeline struct {
 	router     *message.Router
 	narrower   Narrower         // nil if the transport is none
 	gates      map[string]*gate // of each hop
-	stopping   <-chan struct{}  // closed when Run is to end; set before any job is taken
+	lines      map[string]*line // of each hop
+	meters     *meters
+	stopping   <-chan struct{} // closed when Run is to end; set before any job is taken
 }
 
 // New checks the hops and wires them into a Watermill router. It neither declares nor subscribes anything: [Pipeline.Run]
@@ -75,16 +86,23 @@ func New(o Options) (*Pipeline, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the router: %w", err)
 	}
+	meters, err := newMeters(o.Meter)
+	if err != nil {
+		return nil, err
+	}
 	p := &Pipeline{
 		Options:    o,
 		tracer:     o.Tracer.Tracer("opencti-ipqs-worker/pipeline"),
 		propagator: propagation.TraceContext{},
 		router:     router,
 		gates:      make(map[string]*gate, len(o.Hops)),
+		lines:      make(map[string]*line, len(o.Hops)),
+		meters:     meters,
 	}
 	p.narrower, _ = o.Transport.(Narrower)
 	for _, hop := range o.Hops {
 		p.gates[hop.Name()] = newGate(p, hop)
+		p.lines[hop.Name()] = newLine()
 	}
 	p.mount()
 	return p, nil
@@ -99,6 +117,18 @@ func (o *Options) setDefaults() {
 	}
 	if o.Tracer == nil {
 		o.Tracer = noop.NewTracerProvider()
+	}
+	if o.Meter == nil {
+		o.Meter = meternoop.NewMeterProvider()
+	}
+	if o.Mark == nil {
+		o.Mark = func(ctx context.Context, _ Mark) context.Context { return ctx }
+	}
+	if o.System == "" {
+		o.System = "watermill"
+	}
+	if o.Queue == nil {
+		o.Queue = func(topic string) string { return topic }
 	}
 	if o.Root == nil {
 		o.Root = func(ctx context.Context, _ string) context.Context { return ctx }
@@ -122,6 +152,7 @@ func (p *Pipeline) around(hop Hop) []message.HandlerMiddleware {
 	return []message.HandlerMiddleware{
 		p.opened(hop),        // the message becomes a job, or the reason why it can't
 		p.traced(hop),        // one span per hop, child of the traceparent that the message carries
+		p.metered(hop),       // what waits, what is in hand, what came of it, in numbers
 		p.measured(hop),      // what came of the trip, and how long it took
 		p.decided(hop),       // let in or not; then where it goes: on, to the hop again, later, skipped, to the poison queue
 		p.retried(hop),       // what may pass in a moment, on the hop's schedule
@@ -169,7 +200,7 @@ func (p *Pipeline) run(hop Hop, spent []stages.Section, next *gate) message.Hand
 		ctx, cancel := context.WithTimeout(msg.Context(), min(hop.Stage.Timeout, left))
 		defer cancel()
 		trip.ran = true
-		job, err = hop.Stage.Run(ctx, job)
+		job, err = p.attempt(ctx, hop, trip, job)
 		trip.job, trip.done = job, err == nil
 		if fault := stages.AsFault(err); fault != nil && fault.Class == stages.Pending {
 			trip.attempts--
@@ -206,6 +237,16 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	for _, gate := range p.gates {
 		gate.stopping = p.stopping
 	}
+	unobserve, err := p.observe()
+	if err != nil {
+		return fmt.Errorf("registering the pipeline's metrics: %w", err)
+	}
+	defer unobserve()
+	p.meters.begin(ctx, p.Hops)
+	var counting sync.WaitGroup
+	counting.Go(func() { p.counting(running) })
+	defer counting.Wait()
+	defer stop()
 	if err := p.router.Run(ctx); err != nil {
 		return fmt.Errorf("running the hops: %w", err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.uber.org/goleak"
@@ -33,6 +34,7 @@ type line struct {
 	outcomes  chan pipeline.Outcome
 	told      *told
 	spans     *tracetest.InMemoryExporter
+	metrics   *metric.ManualReader
 	stop      func() error
 }
 
@@ -80,11 +82,12 @@ func pass(_ context.Context, job stages.Job) (stages.Job, error) { return job, n
 
 func start(t *testing.T, ends *told, hops ...pipeline.Hop) *line {
 	t.Helper()
-	l := &line{t: t, outcomes: make(chan pipeline.Outcome, 1000), told: ends, spans: tracetest.NewInMemoryExporter()}
+	l := &line{t: t, outcomes: make(chan pipeline.Outcome, 1000), told: ends, spans: tracetest.NewInMemoryExporter(), metrics: metric.NewManualReader()}
 	l.transport = memory.New(memory.Options{Topics: pipeline.Topics(hops), DrainTimeout: time.Minute})
 	p, err := pipeline.New(pipeline.Options{
 		Hops: hops, Transport: l.transport, Ends: ends, Version: "test", Drain: time.Minute,
 		Tracer:  trace.NewTracerProvider(trace.WithSyncer(l.spans)),
+		Meter:   metric.NewMeterProvider(metric.WithReader(l.metrics)),
 		Observe: func(o pipeline.Outcome) { l.outcomes <- o },
 	})
 	if err != nil {
@@ -476,34 +479,6 @@ func TestAStopLetsJobsInHandFinish(t *testing.T) {
 		}
 		if o := l.end(); o.End != pipeline.Published {
 			t.Errorf("end = %+v, want published although the stop came first", o)
-		}
-	})
-}
-
-func TestOneTraceOverAllHops(t *testing.T) {
-	t.Parallel()
-	bubble(t, func(t *testing.T) {
-		l := start(t, &told{}, step("a", 1, pass), step("b", 1, pass), step("c", 1, pass))
-		l.send("work_1")
-		l.end()
-		if err := l.stop(); err != nil {
-			t.Fatal(err)
-		}
-		spans := l.spans.GetSpans()
-		slices.SortFunc(spans, func(a, b tracetest.SpanStub) int { return strings.Compare(a.Name, b.Name) })
-		if len(spans) != 3 {
-			t.Fatalf("%d spans, want 3", len(spans))
-		}
-		for i, span := range spans {
-			if span.SpanContext.TraceID() != spans[0].SpanContext.TraceID() {
-				t.Errorf("%s is in another trace", span.Name)
-			}
-			if want := "hop " + string(rune('a'+i)); span.Name != want {
-				t.Errorf("span %d = %s, want %s", i, span.Name, want)
-			}
-			if i > 0 && span.Parent.SpanID() != spans[i-1].SpanContext.SpanID() {
-				t.Errorf("%s is no child of %s", span.Name, spans[i-1].Name)
-			}
 		}
 	})
 }

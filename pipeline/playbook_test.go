@@ -102,6 +102,12 @@ func (w *world) work(what string) error {
 
 func (w *world) EnsureLabel(context.Context, string, string) error { return nil }
 
+func (w *world) RemoveLabel(context.Context, string, string, string) error { return nil }
+
+func (w *world) IndicatorLabels(context.Context, string, string) ([]opencti.Label, error) {
+	return nil, nil
+}
+
 func (w *world) AnswerPlaybook(_ context.Context, p opencti.Playbook, startedAt time.Time, bundle []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -115,7 +115,7 @@ func (p *Pipeline) bury(msg *message.Message, hop Hop, trip *trip) error {
 		letter.Metadata.Set(MetadataAnswered, "true")
 	}
 	// Going back would have the end told again, so the poison queue is given more than one chance.
-	bury := func() error { return p.Transport.Publish(hop.Poison(), letter) }
+	bury := func() error { return p.produce(context.WithoutCancel(ctx), hop.Poison(), letter) }
 	if err := p.again(ctx, brief, time.Time{}, bury); err != nil {
 		return fmt.Errorf("dead-lettering after %w: %w", trip.fault, err)
 	}

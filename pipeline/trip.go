@@ -21,10 +21,14 @@ type trip struct {
 	deliveries int        // how often it was handed out before without an end
 	first      time.Time  // when the first attempt began
 	began      time.Time
-	notBefore  time.Time // until when the job waits in waiting rooms; zero if it need not
-	deadline   time.Time // until when a playbook waits for the job; zero where none does
-	ran        bool      // the stage has run on this trip
-	done       bool      // and went well
+	enqueued   time.Time     // when the message was put into the queue; zero if nobody said
+	requested  time.Time     // when OpenCTI asked for the job, or it was replayed
+	delivery   string        // what the message waited as: a value of [LabelDelivery]
+	last       *stages.Fault // of the last attempt on this trip
+	notBefore  time.Time     // until when the job waits in waiting rooms; zero if it need not
+	deadline   time.Time     // until when a playbook waits for the job; zero where none does
+	ran        bool          // the stage has run on this trip
+	done       bool          // and went well
 
 	// Set when it is over:
 	end    End
@@ -86,6 +90,7 @@ func (p *Pipeline) opened(hop Hop) message.HandlerMiddleware {
 			}
 			p.remember(msg, trip)
 			p.waited(msg, trip)
+			p.timed(msg, trip)
 			msg.SetContext(context.WithValue(msg.Context(), tripKey{}, trip))
 			return next(msg)
 		}

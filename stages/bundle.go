@@ -6,7 +6,11 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"strings"
 	"time"
+
+	"golang.org/x/text/language"
+	"golang.org/x/text/language/display"
 
 	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/ipqs"
@@ -19,8 +23,15 @@ type Enrichment struct {
 	DefaultTLP opencti.TLP
 	// Confidence of what we assert, 0 to 100; nil leaves it to OpenCTI.
 	Confidence *int
-	// IPRelationships adds the autonomous system of an address, DomainRelationships the address of a domain.
-	IPRelationships, DomainRelationships bool
+	// IPRelationships adds the autonomous system of an address, DomainRelationships the address of a domain, Countries the
+	// country of an address.
+	IPRelationships, DomainRelationships, Countries bool
+	// IndicatorFrom is the least score that an indicator is made of: 0 is every score. DetectFrom is the least score that
+	// sensors shall look for; nil leaves the decision to whoever made it in OpenCTI.
+	IndicatorFrom int
+	DetectFrom    *int
+	// Personal says whether the note tells what IPQS knows of people.
+	Personal bool
 }
 
 // The author of everything we assert: the name, and so the id, that IPQS' other OpenCTI connector uses.
@@ -88,13 +99,16 @@ func (b *builder) build() ([]byte, error) {
 	if err := b.observable(); err != nil {
 		return nil, err
 	}
-	if verdict.Score != nil {
+	if verdict.Score != nil && *verdict.Score >= b.options.IndicatorFrom {
 		if err := b.indicator(); err != nil {
 			return nil, err
 		}
 	}
 	if b.options.IPRelationships && report.IP != nil {
 		b.network(report.IP)
+	}
+	if b.options.Countries && report.IP != nil {
+		b.country(report.IP)
 	}
 	if b.options.DomainRelationships && report.URL != nil && entity.Type == "Domain-Name" {
 		if err := b.address(report.URL); err != nil {
@@ -103,7 +117,7 @@ func (b *builder) build() ([]byte, error) {
 	}
 	b.note()
 	if playbook := b.job.Playbook(); playbook != nil {
-		return stix.Merge(playbook.Bundle, b.objects)
+		return stix.Merge(playbook.Bundle, b.objects, b.job.Verdict.outdates)
 	}
 	return stix.Bundle{ID: stix.BundleID(b.job.ID), Objects: b.objects}.Encode()
 }
@@ -112,42 +126,119 @@ func (b *builder) add(o stix.Object) { b.objects = append(b.objects, o) }
 
 // observable is the entity itself, with its new score and labels. It keeps its author and its markings.
 func (b *builder) observable() error {
-	o, err := stix.NewObservable(b.job.Entity.Type, b.job.Entity.StandardID, b.job.Entity.Value)
+	entity := b.job.Entity
+	o, err := stix.NewObservable(entity.Type, entity.StandardID, entity.Value)
 	if err != nil {
 		return fmt.Errorf("of the observable: %w", err)
 	}
+	if account := entity.Account; account != nil {
+		o.AccountLogin, o.AccountType, o.UserID = account.Login, account.Type, account.UserID
+	}
+	if artifact := entity.Artifact; artifact != nil {
+		o.Hashes, o.URL, o.MIMEType = artifact.Hashes, artifact.URL, artifact.MIMEType
+		if len(o.Hashes) == 0 && o.URL == "" {
+			o.Hashes = stix.Hashes{"SHA-256": b.sha256()}
+		}
+	}
 	o.Score = b.job.Verdict.Score
 	o.Labels = b.labels()
-	o.ObjectMarkingRefs, o.GrantedRefs = b.own, b.job.Entity.Organizations
+	o.ObjectMarkingRefs, o.GrantedRefs = b.own, entity.Organizations
 	b.add(o)
 	return nil
 }
 
+// indicator is what sensors recognise the observable by. What has no pattern has none. Nor has an account: that it is in a
+// leak makes it a victim's, so nobody should look for it, and its password stands in no pattern whatever the model. Only the
+// model that does as the connector in Python makes one of a login.
 func (b *builder) indicator() error {
-	entity := b.job.Entity
-	pattern, err := stix.Pattern(entity.Type, entity.Value)
+	entity, verdict, report := b.job.Entity, b.job.Verdict, b.job.Risk.Report
+	value := identifying(entity)
+	if report.Leak != nil && (verdict.Model != Connector || report.Kind == ipqs.KindLeakPassword) {
+		return nil
+	}
+	if report.File != nil {
+		value = b.sha256()
+	}
+	if value == "" {
+		return nil
+	}
+	pattern, err := stix.Pattern(entity.Type, value)
 	if err != nil {
 		return fmt.Errorf("of the indicator: %w", err)
 	}
 	i := stix.NewIndicator(pattern, b.at)
-	i.Name = entity.Value
+	i.Name = value
 	i.CreatedByRef, i.Confidence, i.Sharing = b.author.ID, b.options.Confidence, b.sharing
-	i.Score, i.Labels, i.MainObservableType = b.job.Verdict.Score, b.labels(), entity.Type
+	i.Score, i.Labels, i.MainObservableType = verdict.Score, b.labels(), entity.Type
+	i.IndicatorTypes = indicatorTypes(verdict, report)
+	switch from := b.options.DetectFrom; {
+	case from != nil:
+		i.Detection = new(*i.Score >= *from)
+	case report.File != nil:
+		// A file's hash matches that file alone, and an engine has called it malware or has not.
+		i.Detection = new(detected(report.File) == ipqs.True)
+	}
 	b.add(i)
 	b.relate(stix.BasedOn, i.ID, entity.StandardID)
 	return nil
 }
 
+// sha256 is the hash of what was scanned, as it was computed here; else the one that OpenCTI has. What IPQS sends is not
+// asked.
+func (b *builder) sha256() string {
+	if file := b.job.Risk.Report.File; file != nil && file.OwnSHA256 != "" {
+		return string(file.OwnSHA256)
+	}
+	return identifying(b.job.Entity)
+}
+
+// identifying is what a pattern compares: the login of an account, the SHA-256 of an artifact, the value of all else. It is ""
+// where there is none.
+func identifying(e *opencti.Entity) string {
+	switch {
+	case e.Account != nil:
+		return e.Account.Login
+	case e.Artifact != nil:
+		return e.Artifact.Hashes["SHA-256"]
+	default:
+		return e.Value
+	}
+}
+
 // network is the autonomous system that an address belongs to, if IPQS names one by a number that can be one.
 func (b *builder) network(ip *ipqs.IP) {
-	number, ok := ip.ASN.Int()
-	if !ok || number < 1 || number > math.MaxUint32 {
+	number, ok := asn(ip)
+	if !ok {
 		return
 	}
 	system := stix.NewAutonomousSystem(number, cmp.Or(string(ip.ISP), string(ip.Organization), fmt.Sprintf("AS%d", number)))
 	system.CreatedByRef, system.Sharing = b.author.ID, b.sharing
 	b.add(system)
 	b.relate(stix.BelongsTo, b.job.Entity.StandardID, system.ID)
+}
+
+// asn is the number of the autonomous system, if it is one that a system can have: IPQS also sends 0, null and text.
+func asn(ip *ipqs.IP) (number int, ok bool) {
+	number, ok = ip.ASN.Int()
+	return number, ok && number >= 1 && number <= math.MaxUint32
+}
+
+// country is where an address is, under the English name that OpenCTI's own countries and other connectors go by: the id
+// follows from the name. Like the author it is everybody's, and gathers no markings; that the address is there is marked.
+func (b *builder) country(ip *ipqs.IP) {
+	code := strings.ToUpper(string(ip.CountryCode))
+	region, err := language.ParseRegion(code)
+	if len(code) != 2 || err != nil || !region.IsCountry() {
+		return
+	}
+	name := display.English.Regions().Name(region)
+	if name == "" {
+		return
+	}
+	country := stix.NewCountry(name, region.Canonicalize().String(), authorSince)
+	country.CreatedByRef, country.Sharing = b.author.ID, b.author.Sharing
+	b.add(country)
+	b.relate(stix.LocatedAt, b.job.Entity.StandardID, country.ID)
 }
 
 // address is what a domain resolves to, IPv4 or IPv6.
@@ -171,7 +262,7 @@ func (b *builder) address(url *ipqs.URL) error {
 }
 
 func (b *builder) note() {
-	content := noteText(b.job.Entity, b.job.Verdict, b.job.Risk.Report)
+	content := noteText(b.job.Entity, b.job.Verdict, b.job.Risk.Report, b.options.Personal)
 	n := stix.NewNote(content, b.job.Entity.CreatedAt, b.at, b.job.Entity.StandardID)
 	n.Abstract = "IPQS risk report"
 	n.CreatedByRef, n.Confidence, n.Sharing = b.author.ID, b.options.Confidence, b.sharing
@@ -190,4 +281,16 @@ func (b *builder) labels() []string {
 		values = append(values, label.Value)
 	}
 	return values
+}
+
+// indicatorTypes says what an indicator is of: what its level means, and whether IPQS saw the address hide somebody.
+func indicatorTypes(v *Verdict, report *ipqs.Report) []string {
+	types := []string{v.Model.grade(v.Level).IndicatorType}
+	if report.Leak != nil && leaked(report.Leak) == ipqs.True {
+		types = []string{typeCompromised}
+	}
+	if ip := report.IP; ip != nil && (ip.TOR == ipqs.True || ip.VPN == ipqs.True || ip.Proxy == ipqs.True) {
+		types = append(types, typeAnonymization)
+	}
+	return types
 }

@@ -28,6 +28,8 @@ type platform struct {
 	fail  map[string]error // by the first word of a call
 	state opencti.WorkState
 	again bool
+	// indicatorLabels are those of whatever indicator is asked for.
+	indicatorLabels []opencti.Label
 	// playbook is called with each answer to one.
 	playbook func(ctx context.Context, startedAt time.Time)
 }
@@ -60,6 +62,14 @@ func (p *platform) Failed(_ context.Context, workID, message string) error {
 
 func (p *platform) EnsureLabel(_ context.Context, value, color string) error {
 	return p.call("label", value+" "+color)
+}
+
+func (p *platform) RemoveLabel(_ context.Context, id, labelID, draftID string) error {
+	return p.call("unlabel", id+" "+labelID+" "+draftID)
+}
+
+func (p *platform) IndicatorLabels(_ context.Context, id, draftID string) ([]opencti.Label, error) {
+	return p.indicatorLabels, p.call("indicator", id+" "+draftID)
 }
 
 func (p *platform) Push(_ context.Context, messages [][]byte) error {
@@ -105,6 +115,12 @@ func report(kind ipqs.Kind, fields string) *ipqs.Report {
 	case ipqs.KindURL:
 		r.URL = &ipqs.URL{}
 		into = r.URL
+	case ipqs.KindLeakEmail, ipqs.KindLeakUsername, ipqs.KindLeakPassword:
+		r.Leak = &ipqs.Leak{}
+		into = r.Leak
+	case ipqs.KindFileLookup, ipqs.KindFileScan, ipqs.KindFileResult:
+		r.File = &ipqs.File{}
+		into = r.File
 	}
 	if err := json.Unmarshal([]byte(fields), into); err != nil {
 		panic(err)

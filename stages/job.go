@@ -40,8 +40,11 @@ type Risk struct {
 type Verdict struct {
 	// Score is 0 to 100, or nil when IPQS gave none: then there is no level either.
 	Score *int `json:"score,omitempty"`
-	// Level is the band of the score.
-	Level Level `json:"level,omitempty"`
+	// Model is the one that concluded; "" is [Bands].
+	Model Model `json:"model,omitempty"`
+	// Level is what the model calls the score, and Rule the line of its table that says so, in words.
+	Level Level  `json:"level,omitempty"`
+	Rule  string `json:"rule,omitempty"`
 	// Labels are put on the indicator and the observable.
 	Labels []Label `json:"labels,omitempty"`
 	// Factors say why, in words an analyst reads, the weightiest first.

@@ -1,42 +1,108 @@
 package stages
 
-// Level is how risky a verdict calls something.
+// Level is what a verdict calls the risk. Each [Model] has levels of its own.
 type Level string
 
-// The four levels.
+// The levels of all models.
 const (
 	Low      Level = "LOW"
 	Medium   Level = "MEDIUM"
 	High     Level = "HIGH"
 	Critical Level = "CRITICAL"
+
+	Clean        Level = "CLEAN"
+	Suspicious   Level = "SUSPICIOUS"
+	LowRisk      Level = "LOW RISK"
+	ModerateRisk Level = "MODERATE RISK"
+	HighRisk     Level = "HIGH RISK"
+	VeryHighRisk Level = "VERY HIGH RISK"
+	Invalid      Level = "INVALID"
+
+	CleanFile     Level = "Clean"
+	MaliciousFile Level = "Malicious"
 )
 
-// Band is a range of scores and what we make of it.
-type Band struct {
-	UpTo  int // the highest score that belongs to it
+// Grade is a level with what goes with it.
+type Grade struct {
 	Level Level
 	Label Label
+	// Means says it in words.
 	Means string
+	// IndicatorType is one of STIX' (section 10.10): the indicator's, at this level.
+	IndicatorType string
 }
 
-// Bands lists the four levels from the mildest on: a score belongs to the first band that it does not exceed. The ranges
-// are those of IPQS' OpenCTI connector (0–25, 26–50, 51–75, 76–100).
-func Bands() []Band {
-	return []Band{
-		{25, Low, Label{`IPQS:RISK="LOW"`, "#2E7D32"}, "likely legitimate"},
-		{50, Medium, Label{`IPQS:RISK="MEDIUM"`, "#FFCF00"}, "moderate risk"},
-		{75, High, Label{`IPQS:RISK="HIGH"`, "#F57C00"}, "suspicious activity"},
-		{100, Critical, Label{`IPQS:RISK="CRITICAL"`, "#D10028"}, "high fraud risk"},
-	}
+// STIX' types of indicators, as far as a level says them.
+const (
+	typeMalicious     = "malicious-activity"
+	typeAnomalous     = "anomalous-activity"
+	typeAnonymization = "anonymization"
+	typeCompromised   = "compromised"
+	typeBenign        = "benign"
+	typeUnknown       = "unknown"
+)
+
+// The colours of labels.
+const (
+	green  = "#2E7D32"
+	amber  = "#FFCF00"
+	orange = "#F57C00"
+	red    = "#D10028"
+	grey   = "#CDCDCD" // of IPQS' other OpenCTI connector, which has no green
+	slate  = "#546E7A" // of flags
+)
+
+// ownLabels is what all labels begin with that we give, and may take away again.
+const ownLabels = "IPQS:"
+
+func riskLabel(level Level, color string) Label {
+	return Label{ownLabels + `RISK="` + string(level) + `"`, color}
 }
 
-// BandOf returns the band of a score from 0 to 100.
-func BandOf(score int) Band {
-	bands := Bands()
-	for _, band := range bands {
-		if score <= band.UpTo {
-			return band
+func verdictLabel(level Level, color string) Label {
+	return Label{ownLabels + `VERDICT="` + string(level) + `"`, color}
+}
+
+func flagLabel(flag string) Label { return Label{ownLabels + `FLAG="` + flag + `"`, slate} }
+
+// Grades lists the levels of a model, the mildest first.
+func (m Model) Grades() []Grade {
+	switch m {
+	case Guidance:
+		return []Grade{
+			{LowRisk, verdictLabel(LowRisk, green), "nothing that IPQS would act on", typeBenign},
+			{Suspicious, verdictLabel(Suspicious, amber), "suspicious, not necessarily fraud", typeAnomalous},
+			{HighRisk, verdictLabel(HighRisk, orange), "high risk: to be flagged or blocked", typeMalicious},
+			{VeryHighRisk, verdictLabel(VeryHighRisk, red), "very high risk: frequent or confirmed abuse", typeMalicious},
+		}
+	case Connector:
+		return []Grade{
+			{Clean, verdictLabel(Clean, grey), "clean", typeBenign},
+			{LowRisk, verdictLabel(LowRisk, grey), "low risk", typeUnknown},
+			{Suspicious, verdictLabel(Suspicious, amber), "suspicious", typeUnknown},
+			{ModerateRisk, verdictLabel(ModerateRisk, amber), "moderate risk", typeAnomalous},
+			{Invalid, verdictLabel(Invalid, red), "not a valid address", typeUnknown},
+			{HighRisk, verdictLabel(HighRisk, red), "high risk", typeMalicious},
+			{Critical, verdictLabel(Critical, red), "critical risk", typeMalicious},
+			{CleanFile, Label{string(CleanFile), grey}, "no engine detects anything", typeBenign},
+			{MaliciousFile, Label{string(MaliciousFile), red}, "an engine detects malware", typeMalicious},
+		}
+	default:
+		return []Grade{
+			{Low, riskLabel(Low, green), "likely legitimate", typeBenign},
+			{Medium, riskLabel(Medium, amber), "moderate risk", typeUnknown},
+			{High, riskLabel(High, orange), "suspicious activity", typeAnomalous},
+			{Critical, riskLabel(Critical, red), "high fraud risk", typeMalicious},
 		}
 	}
-	return bands[len(bands)-1]
+}
+
+// grade returns what goes with a level of the model, a bare one for a level that it does not have.
+func (m Model) grade(level Level) Grade {
+	for _, g := range m.Grades() {
+		if g.Level == level {
+			return g
+		}
+	}
+	return Grade{Level: level, IndicatorType: typeUnknown}
 }

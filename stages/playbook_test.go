@@ -93,7 +93,7 @@ func TestBundleOfAPlaybookGolden(t *testing.T) {
 					Policy{Scope: []string{tt.entity.Type}, MaxTLP: opencti.TLPAmber})
 				lookup := Lookup(fakeRisks(func(ipqs.Query) (*ipqs.Report, error) { return tt.report, nil }), func() time.Time { return at })
 				job := Job{ID: "execution/step/1", Request: request}
-				for _, stage := range []Stage{resolve, lookup, Score(), Bundle(both)} {
+				for _, stage := range []Stage{resolve, lookup, Score(Scoring{FlagLabels: true}), Bundle(both)} {
 					var err error
 					if job, err = stage.Run(context.Background(), job); err != nil {
 						t.Fatalf("%s error = %v", stage.Name, err)
@@ -336,7 +336,7 @@ func TestEveryObjectOfASharedObservableIsShared(t *testing.T) {
 			Markings []string `json:"object_marking_refs"`
 		}
 	}
-	text := bundleOf(t, e, report(ipqs.KindURL, `{"risk_score":78,"ip_address":"203.0.113.9"}`), Enrichment{DomainRelationships: true})
+	text := bundleOf(t, e, report(ipqs.KindURL, `{"risk_score":78,"ip_address":"203.0.113.9"}`), Scoring{}, Enrichment{DomainRelationships: true})
 	if err := json.Unmarshal(text, &bundle); err != nil {
 		t.Fatal(err)
 	}

@@ -24,23 +24,27 @@ type Announcer interface {
 	Processed(ctx context.Context, workID, message string) error
 }
 
-// Labels makes sure that a label exists in OpenCTI, in our colour.
+// Labels makes sure that a label exists in OpenCTI, in our colour, and takes one off an observable or an indicator, inside a
+// draft unless draftID is empty. IndicatorLabels are those of the indicator with that STIX id, if there is one.
 type Labels interface {
 	EnsureLabel(ctx context.Context, value, color string) error
+	RemoveLabel(ctx context.Context, id, labelID, draftID string) error
+	IndicatorLabels(ctx context.Context, id, draftID string) ([]opencti.Label, error)
 }
 
 // Envelope wraps one split bundle as OpenCTI's workers expect it.
 type Envelope func(job opencti.PushOptions, bundle []byte) ([]byte, error)
 
 // Publish hands the bundle to OpenCTI. A work's goes to the queue of objects in the one order that loses nothing: announce,
-// publish with confirms, end the work. A playbook's is the answer to its step, and nothing else.
+// publish with confirms, end the work. What an earlier verdict was called is taken off first, for an import only ever adds
+// labels. A playbook's is the answer to its step, and nothing else.
 //
 // It may run twice for a job; ids are deterministic, and a repeated job looks before it announces.
 func Publish(works Announcer, playbooks Playbooks, labels Labels, intake Intake, envelope Envelope) Stage {
 	p := publisher{works, playbooks, labels, intake, envelope}
 	return Stage{
 		Name:    "publish",
-		Needs:   []Section{SectionRequest, SectionVerdict, SectionBundle},
+		Needs:   []Section{SectionRequest, SectionEntity, SectionVerdict, SectionBundle},
 		Timeout: time.Minute,
 		Run: func(ctx context.Context, job Job) (Job, error) {
 			if job.Playbook() != nil {
@@ -74,6 +78,9 @@ func (p publisher) push(ctx context.Context, job Job) error {
 	}
 	if work.Ended {
 		return nil
+	}
+	if err := p.removeOutdated(ctx, job); err != nil {
+		return err
 	}
 	messages, err := wrap(job, split.Parts, work.Tracked, p.envelope)
 	if err != nil {
@@ -115,6 +122,39 @@ func (p publisher) ensureLabels(ctx context.Context, job Job) error {
 		}
 	}
 	return nil
+}
+
+// removeOutdated takes off the observable, and then off its indicator, what this verdict outdates. It asks nothing where the
+// observable had nothing of ours, as most have.
+func (p publisher) removeOutdated(ctx context.Context, job Job) error {
+	entity, draftID := job.Entity, job.Request.DraftID
+	if removed, err := p.remove(ctx, job, entity.StandardID, entity.Labels); err != nil || !removed {
+		return err
+	}
+	pattern, err := stix.Pattern(entity.Type, identifying(entity))
+	if err != nil {
+		return nil //nolint:nilerr // what has no pattern has no indicator
+	}
+	indicator := stix.IndicatorID(pattern)
+	labels, err := p.labels.IndicatorLabels(ctx, indicator, draftID)
+	if err != nil {
+		return fmt.Errorf("reading the labels of the indicator: %w", err)
+	}
+	_, err = p.remove(ctx, job, indicator, labels)
+	return err
+}
+
+func (p publisher) remove(ctx context.Context, job Job, id string, labels []opencti.Label) (removed bool, err error) {
+	for _, label := range labels {
+		if !job.Verdict.outdates(label.Value) {
+			continue
+		}
+		if err := p.labels.RemoveLabel(ctx, id, label.ID, job.Request.DraftID); err != nil {
+			return removed, fmt.Errorf("taking off the label %s: %w", label.Value, err)
+		}
+		removed = true
+	}
+	return removed, nil
 }
 
 func wrap(job Job, parts [][]byte, tracked bool, envelope Envelope) ([][]byte, error) {

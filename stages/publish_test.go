@@ -13,6 +13,7 @@ import (
 
 	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/ipqs"
+	"opencti-ipqs-worker/stix"
 )
 
 // twoObjects is a bundle that splits in two.
@@ -24,6 +25,7 @@ func publishJob() Job {
 	return Job{
 		ID:      "work_1",
 		Request: &opencti.Request{WorkID: "work_1", ApplicantID: "user", DraftID: "draft"},
+		Entity:  new(ipv4()),
 		Verdict: &Verdict{Score: new(78), Level: Critical, Labels: []Label{{"L", "#010203"}}, Factors: []string{"phishing"}},
 		Bundle:  json.RawMessage(twoObjects),
 	}
@@ -203,5 +205,56 @@ func TestPublishAnnouncesWhatItSendsAndKeepsMarkings(t *testing.T) {
 		if !strings.Contains(sent[len(sent)-1], kept) {
 			t.Errorf("the note was sent without %s: %s", kept, sent[len(sent)-1])
 		}
+	}
+}
+
+// A new verdict takes our older labels off the observable and its indicator, nobody else's, and the new ones stay.
+func TestPublishTakesOutdatedLabelsOff(t *testing.T) {
+	t.Parallel()
+	labels := []opencti.Label{
+		{ID: "1", Value: `IPQS:RISK="HIGH"`},
+		{ID: "2", Value: "scanner"},
+		{ID: "3", Value: ` ipqs:flag="TOR" `},
+		{ID: "4", Value: `IPQS:RISK="CRITICAL"`},
+		{ID: "5", Value: "IPQSomething"},
+		{ID: "6", Value: "not IPQS:RISK"},
+	}
+	indicator := stix.IndicatorID("[ipv4-addr:value = '198.51.100.7']")
+	tests := []struct {
+		name    string
+		entity  []opencti.Label
+		verdict *Verdict
+		want    []string
+	}{
+		{
+			"of another level", labels, &Verdict{Score: new(90), Level: Critical, Labels: []Label{{`IPQS:RISK="CRITICAL"`, "#D10028"}}},
+			[]string{
+				"unlabel " + ipv4().StandardID + " 1 draft", "unlabel " + ipv4().StandardID + " 3 draft",
+				"indicator " + indicator + " draft", "unlabel " + indicator + " 9 draft",
+			},
+		},
+		{"nothing of ours", labels[1:2], &Verdict{Score: new(90), Labels: []Label{{`IPQS:RISK="CRITICAL"`, "#D10028"}}}, nil},
+		{"the same verdict", labels[3:4], &Verdict{Score: new(90), Labels: []Label{{`IPQS:RISK="CRITICAL"`, "#D10028"}}}, nil},
+		{"no verdict outdates none", labels, &Verdict{}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := &platform{state: opencti.WorkState{Tracked: true}, indicatorLabels: []opencti.Label{{ID: "9", Value: `IPQS:RISK="LOW"`}, labels[3]}}
+			job := publishJob()
+			job.Entity.Labels, job.Verdict = tt.entity, tt.verdict
+			if _, err := Publish(p, p, p, p, shown).Run(context.Background(), job); err != nil {
+				t.Fatalf("Run() error = %v", err)
+			}
+			var got []string
+			for _, call := range p.calls {
+				if strings.HasPrefix(call, "unlabel ") || strings.HasPrefix(call, "indicator ") {
+					got = append(got, call)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("calls (-want +got):\n%s", diff)
+			}
+		})
 	}
 }

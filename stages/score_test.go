@@ -11,28 +11,6 @@ import (
 	"opencti-ipqs-worker/ipqs"
 )
 
-func TestBandOfEdges(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		score int
-		want  Level
-	}{
-		{0, Low},
-		{25, Low},
-		{26, Medium},
-		{50, Medium},
-		{51, High},
-		{75, High},
-		{76, Critical},
-		{100, Critical},
-	}
-	for _, tt := range tests {
-		if got := BandOf(tt.score).Level; got != tt.want {
-			t.Errorf("BandOf(%d) = %s, want %s", tt.score, got, tt.want)
-		}
-	}
-}
-
 func TestScore(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -42,23 +20,37 @@ func TestScore(t *testing.T) {
 	}{
 		{
 			"address", report(ipqs.KindIP, `{"fraud_score":78,"proxy":true,"tor":true,"vpn":null,"recent_abuse":false}`),
-			&Verdict{Score: new(78), Level: Critical, Labels: []Label{{`IPQS:RISK="CRITICAL"`, "#D10028"}}, Factors: []string{"TOR", "proxy"}},
+			&Verdict{
+				Score: new(78), Level: Critical, Rule: "score 76 to 100",
+				Labels: []Label{{`IPQS:RISK="CRITICAL"`, "#D10028"}, {`IPQS:FLAG="tor"`, "#546E7A"}, {`IPQS:FLAG="proxy"`, "#546E7A"}}, Factors: []string{"TOR", "proxy"},
+			},
 		},
 		{
 			"e-mail", report(ipqs.KindEmail, `{"fraud_score":"51","disposable":"true","valid":false}`),
-			&Verdict{Score: new(51), Level: High, Labels: []Label{{`IPQS:RISK="HIGH"`, "#F57C00"}}, Factors: []string{"disposable address"}},
+			&Verdict{
+				Score: new(51), Level: High, Rule: "score 51 to 75",
+				Labels:  []Label{{`IPQS:RISK="HIGH"`, "#F57C00"}, {`IPQS:FLAG="disposable"`, "#546E7A"}, {`IPQS:FLAG="invalid"`, "#546E7A"}},
+				Factors: []string{"disposable address", "invalid address"},
+			},
 		},
 		{
 			"phone", report(ipqs.KindPhone, `{"fraud_score":26,"active":null,"VOIP":true}`),
-			&Verdict{Score: new(26), Level: Medium, Labels: []Label{{`IPQS:RISK="MEDIUM"`, "#FFCF00"}}, Factors: []string{"VoIP line"}},
+			&Verdict{
+				Score: new(26), Level: Medium, Rule: "score 26 to 50",
+				Labels: []Label{{`IPQS:RISK="MEDIUM"`, "#FFCF00"}, {`IPQS:FLAG="voip"`, "#546E7A"}}, Factors: []string{"VoIP line"},
+			},
 		},
 		{
 			"URL scores in risk_score", report(ipqs.KindURL, `{"risk_score":100,"fraud_score":0,"phishing":true,"malware":true}`),
-			&Verdict{Score: new(100), Level: Critical, Labels: []Label{{`IPQS:RISK="CRITICAL"`, "#D10028"}}, Factors: []string{"malware", "phishing"}},
+			&Verdict{
+				Score: new(100), Level: Critical, Rule: "score 76 to 100",
+				Labels:  []Label{{`IPQS:RISK="CRITICAL"`, "#D10028"}, {`IPQS:FLAG="malware"`, "#546E7A"}, {`IPQS:FLAG="phishing"`, "#546E7A"}},
+				Factors: []string{"malware", "phishing"},
+			},
 		},
 		{
 			"a fraction belongs to the band below", report(ipqs.KindIP, `{"fraud_score":25.9}`),
-			&Verdict{Score: new(25), Level: Low, Labels: []Label{{`IPQS:RISK="LOW"`, "#2E7D32"}}},
+			&Verdict{Score: new(25), Level: Low, Rule: "score 0 to 25", Labels: []Label{{`IPQS:RISK="LOW"`, "#2E7D32"}}},
 		},
 		{"no score is no verdict", report(ipqs.KindIP, `{"proxy":true}`), &Verdict{Factors: []string{"proxy"}}},
 		{"null is no zero", report(ipqs.KindURL, `{"risk_score":null}`), &Verdict{}},
@@ -66,7 +58,7 @@ func TestScore(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			job, err := Score().Run(context.Background(), Job{Risk: &Risk{At: at, Report: tt.report}})
+			job, err := Score(Scoring{FlagLabels: true}).Run(context.Background(), Job{Risk: &Risk{At: at, Report: tt.report}})
 			if err != nil {
 				t.Fatalf("Run() error = %v", err)
 			}

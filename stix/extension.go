@@ -79,6 +79,8 @@ func openCTIType(o Object) string {
 		return capitalised(o.IdentityClass)
 	case Relationship:
 		return o.RelationshipType
+	case Location:
+		return o.LocationType
 	}
 	if kind, ok := TypeBySTIX(o.header().Type); ok {
 		return kind.Name

@@ -72,6 +72,15 @@ func RelationshipPeriodID(relationshipType, source, target, start, stop string) 
 	return d.text("target_ref", target).id("relationship")
 }
 
+// LocationID returns the id of the location of that name and of OpenCTI's type ("Country", "City", "Region"). Case does not
+// count in the name, nor space around it. Positions, which have coordinates, go by others.
+func LocationID(name, locationType string) string {
+	var scratch [256]byte
+	d := startID(scratch[:0])
+	d = d.text("name", lower(strip(name)))
+	return d.text("x_opencti_location_type", locationType).id("location")
+}
+
 // LabelID returns the id of a label object. It keeps case, as connectors do; OpenCTI itself matches labels without case,
 // and keeps this id beside its own.
 func LabelID(value string) string { return valueID("label", value) }

@@ -14,11 +14,12 @@ import (
 //
 // An object of ours that the bundle has already, by its id, is somebody's: it stays as it is, its author, markings and
 // texts included. Only an [Observable] or [Indicator] passes its score and labels on to it, where the platform reads them:
-// the score replaces another, the labels are added to those that are there.
+// the score replaces another, the labels are added to those that are there. Of those, the ones that outdated reports go; nil
+// reports none.
 //
 // Equal arguments give equal bytes. Merge returns an error that says where and what for anything but a bundle, and for an
 // object that cannot be given a score or labels because something else stands in their place.
-func Merge(bundle []byte, objects []Object) ([]byte, error) {
+func Merge(bundle []byte, objects []Object, outdated func(label string) bool) ([]byte, error) {
 	top, merged, err := openBundle(bundle)
 	if err != nil {
 		return nil, fmt.Errorf("reading bundle: %w", err)
@@ -31,7 +32,7 @@ func Merge(bundle []byte, objects []Object) ([]byte, error) {
 			if id == "" || id != o.header().ID {
 				continue
 			}
-			if merged[i], err = assessed(text, o); err != nil {
+			if merged[i], err = assessed(text, o, outdated); err != nil {
 				return nil, fmt.Errorf("merging into object %d of the bundle: %w", i, err)
 			}
 		}
@@ -142,8 +143,8 @@ func idOf(object string) string {
 	return id
 }
 
-// assessed returns the text of an object with the score and the labels of ours.
-func assessed(text string, ours Object) (string, error) {
+// assessed returns the text of an object with the score and the labels of ours, without those that are outdated.
+func assessed(text string, ours Object, outdated func(string) bool) (string, error) {
 	var score *int
 	var labels []string
 	var scoreHome, labelHome string // the extensions that they belong in, "" for the top
@@ -167,7 +168,7 @@ func assessed(text string, ours Object) (string, error) {
 		}
 	}
 	if len(labels) > 0 {
-		if err := object.addLabels(labels, labelHome); err != nil {
+		if err := object.addLabels(labels, labelHome, outdated); err != nil {
 			return "", err
 		}
 	}
@@ -191,7 +192,7 @@ func (f *fields) setScore(score, home string) error {
 // addLabels adds labels to every list of them that is there, of which OpenCTI reads the first in the order below and no
 // other. Where they belong, a list that is missing begins with the one that was read so far. A list under the property is
 // given up: it would be read no more.
-func (f *fields) addLabels(labels []string, home string) error {
+func (f *fields) addLabels(labels []string, home string, outdated func(string) bool) error {
 	belongs, property := place{home, "labels"}, place{"", customPrefix + "labels"}
 	places := []place{{"", "labels"}, {openCTIExtension, "labels"}, {observableExtension, "labels"}, property}
 	read := "[]"
@@ -208,7 +209,7 @@ func (f *fields) addLabels(labels []string, home string) error {
 		if list == "" {
 			continue
 		}
-		longer, err := withLabels(list, labels)
+		longer, err := withLabels(list, labels, outdated)
 		if err != nil {
 			return fmt.Errorf("%s: %w", p, err)
 		}
@@ -220,15 +221,18 @@ func (f *fields) addLabels(labels []string, home string) error {
 	return nil
 }
 
-// withLabels adds labels to a list. OpenCTI tells labels apart by neither case nor the space around them.
-func withLabels(list string, labels []string) (string, error) {
+// withLabels adds labels to a list and takes the outdated ones from it. OpenCTI tells labels apart by neither case nor the space around them.
+func withLabels(list string, labels []string, outdated func(string) bool) (string, error) {
 	if list[0] != '[' {
 		return "", fmt.Errorf("found %s, expected an array", kindOf(list))
 	}
 	var texts []string
 	known := map[string]bool{}
 	for text := range elements(list) {
-		label, _ := unquote(text)
+		label, isText := unquote(text)
+		if isText && outdated != nil && outdated(label) {
+			continue
+		}
 		known[lower(strip(label))] = true
 		texts = append(texts, text)
 	}

@@ -130,7 +130,7 @@ func TestMergePutsScoreAndLabelsWhereThePlatformReadsThem(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			const before, after = `{"id":"report--1","b":1 , "a":[ 1.50,"\u00e9<>" ]}`, `{"id":"x"}`
-			got, err := Merge([]byte(long(bundled(before, tt.in, after))), []Object{tt.ours})
+			got, err := Merge([]byte(long(bundled(before, tt.in, after))), []Object{tt.ours}, nil)
 			if err != nil {
 				t.Fatalf("Merge() error = %v", err)
 			}
@@ -202,7 +202,7 @@ func TestMergeAddsWhatIsNewInThePlatformsForm(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := Merge([]byte(bundled(`{"id":"report--1"}`)), []Object{tt.ours, tt.ours})
+			got, err := Merge([]byte(bundled(`{"id":"report--1"}`)), []Object{tt.ours, tt.ours}, nil)
 			if err != nil {
 				t.Fatalf("Merge() error = %v", err)
 			}
@@ -216,7 +216,7 @@ func TestMergeAddsWhatIsNewInThePlatformsForm(t *testing.T) {
 func TestMergeKeepsTheBundleAround(t *testing.T) {
 	t.Parallel()
 	ours := NewRelationship(BasedOn, "indicator--1", "url--1", at)
-	got, err := Merge([]byte(" {\"objects\" : [ ] , \"x\":[1, 2], \"id\":\"bundle--9\"}\n"), []Object{ours})
+	got, err := Merge([]byte(" {\"objects\" : [ ] , \"x\":[1, 2], \"id\":\"bundle--9\"}\n"), []Object{ours}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +243,7 @@ func TestMergeRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := Merge([]byte(tt.bundle), []Object{ours})
+			got, err := Merge([]byte(tt.bundle), []Object{ours}, nil)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("Merge() = %s, %v, want an error with %q", got, err, tt.want)
 			}
@@ -320,11 +320,11 @@ func FuzzMerge(f *testing.F) {
 				t.Error("Find() found an object that is not there")
 			}
 		}
-		got, err := Merge(bundle, ours)
+		got, err := Merge(bundle, ours, nil)
 		if err != nil {
 			return
 		}
-		if again, _ := Merge(bundle, ours); !bytes.Equal(got, again) {
+		if again, _ := Merge(bundle, ours, nil); !bytes.Equal(got, again) {
 			t.Errorf("Merge() twice = %s and %s", got, again)
 		}
 		_, before, err := openBundle(bundle)

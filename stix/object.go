@@ -122,6 +122,28 @@ func NewNote(content, created string, at time.Time, refs ...string) Note {
 	return n
 }
 
+// Location is a place; here, a country.
+type Location struct {
+	Header
+	Provenance
+	Name    string `json:"name"`
+	Country string `json:"country,omitempty"`
+	// LocationType is OpenCTI's name of the type ("Country"), and Aliases are names that it knows the place by as well.
+	LocationType string   `json:"x_opencti_location_type"`
+	Aliases      []string `json:"x_opencti_aliases,omitempty"`
+	Sharing
+}
+
+// NewCountry returns the country of that name in English; code is ISO 3166's of two letters.
+func NewCountry(name, code string, at time.Time) Location {
+	const country = "Country"
+	return Location{
+		Header:     newHeader("location", LocationID(name, country)),
+		Provenance: newProvenance(at),
+		Name:       name, Country: code, LocationType: country, Aliases: []string{code},
+	}
+}
+
 // Relationship joins two objects.
 type Relationship struct {
 	Header
@@ -138,6 +160,7 @@ const (
 	BasedOn    = "based-on"    // an indicator on an observable
 	BelongsTo  = "belongs-to"  // an IP address to an autonomous system
 	ResolvesTo = "resolves-to" // a domain name to an IP address
+	LocatedAt  = "located-at"  // an IP address to a country
 )
 
 // NewRelationship returns a relationship of that type from one id to another.

@@ -50,15 +50,11 @@ func EnrichAll(ctx context.Context, o EnrichOptions, observables []observable.Ob
 	if len(order) == 0 {
 		return nil, nil
 	}
-	risks, err := newRisks(o.Config, o.Version, o.Logger, time.Now)
+	risks, err := newRisks(o.Config, o.Version, o.Logger)
 	if err != nil {
 		return nil, err
 	}
-	defer risks.close()
-	if risks.watch != nil {
-		risks.watch.Read(ctx) // once: what is held back is held back here, too
-	}
-	_, enrichment, err := choices(o.Config)
+	chosen, err := choices(o.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +64,8 @@ func EnrichAll(ctx context.Context, o EnrichOptions, observables []observable.Ob
 	local := local{jobs: jobs}
 	hops := pipeline.Definition(pipeline.World{
 		Entities: local, Works: local, Labels: local, Intake: local, Envelope: local.envelope,
-		Risks: risks, Now: time.Now, Lookups: inHand(o.Config), Enrichment: enrichment,
+		Risks: risks, Now: time.Now, Lookups: o.Config.Worker.LookupConcurrency,
+		Scoring: chosen.scoring, Enrichment: chosen.enrichment,
 		Policy: stages.Policy{Scope: observable.Types(), MaxTLP: opencti.TLPRed, SkipPrivate: o.Config.IPQS.SkipPrivate},
 	})
 	for i := range hops {
@@ -185,8 +182,12 @@ func (local) Processed(context.Context, string, string) error { return nil }
 func (local) Announce(context.Context, string, int, bool) (opencti.WorkState, error) {
 	return opencti.WorkState{}, nil
 }
-func (local) EnsureLabel(context.Context, string, string) error { return nil }
-func (local) Push(context.Context, [][]byte) error              { return nil }
+func (local) EnsureLabel(context.Context, string, string) error         { return nil }
+func (local) RemoveLabel(context.Context, string, string, string) error { return nil }
+func (local) IndicatorLabels(context.Context, string, string) ([]opencti.Label, error) {
+	return nil, nil
+}
+func (local) Push(context.Context, [][]byte) error { return nil }
 func (local) envelope(_ opencti.PushOptions, bundle []byte) ([]byte, error) {
 	return bundle, nil
 }

@@ -43,6 +43,28 @@ func newClient(o Options) (*opencti.Client, error) {
 	return client, nil
 }
 
+// newRisks builds what stands around a call to IPQS, outermost first: the breaker, then the client.
+func newRisks(c config.Config, version string, logger *slog.Logger) (*ipqs.Breaker, error) {
+	if err := proxies(); err != nil {
+		return nil, fmt.Errorf("making the IPQS client: %w", err)
+	}
+	client, err := ipqs.NewClient(ipqs.Options{
+		BaseURL:   c.IPQS.BaseURL,
+		Key:       c.IPQS.PrivateKey.Reveal(),
+		UserAgent: userAgent(version),
+
+		Parameters: parameters(c.IPQS),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making the IPQS client: %w", err)
+	}
+	return ipqs.NewBreaker(client, ipqs.BreakerOptions{
+		OnChange: func(from, to ipqs.State) {
+			logger.Warn("circuit breaker around IPQS", slog.String("from", string(from)), slog.String("to", string(to)))
+		},
+	}), nil
+}
+
 func userAgent(version string) string { return "ipqs-worker/" + version }
 
 // connector is what we register as.
@@ -107,6 +129,31 @@ func (l *labels) EnsureLabel(ctx context.Context, value, color string) error {
 	defer l.mu.Unlock()
 	l.made[value] = true
 	return nil
+}
+
+// RemoveLabel takes a label off. What OpenCTI does not let us, or no longer knows, is no reason to hold a job.
+func (l *labels) RemoveLabel(ctx context.Context, id, labelID, draftID string) error {
+	err := l.client.RemoveLabel(ctx, id, labelID, draftID)
+	if notOurs(err) {
+		l.logger.WarnContext(ctx, "OpenCTI does not let us take an outdated label off", slog.String("id", id), slog.Any("error", err))
+		return nil
+	}
+	return err
+}
+
+// IndicatorLabels returns none where OpenCTI does not let us see them.
+func (l *labels) IndicatorLabels(ctx context.Context, id, draftID string) ([]opencti.Label, error) {
+	found, err := l.client.IndicatorLabels(ctx, id, draftID)
+	if notOurs(err) {
+		l.logger.WarnContext(ctx, "OpenCTI does not let us see an indicator's labels", slog.String("id", id), slog.Any("error", err))
+		return nil, nil
+	}
+	return found, err
+}
+
+// notOurs reports whether asking again would change nothing, and only for this one thing.
+func notOurs(err error) bool {
+	return errors.Is(err, opencti.ErrForbidden) || errors.Is(err, opencti.ErrRefused) || errors.Is(err, opencti.ErrNotFound)
 }
 
 func (l *labels) has(value string) bool {

@@ -15,6 +15,7 @@ import (
 	"opencti-ipqs-worker/internal/config"
 	"opencti-ipqs-worker/internal/health"
 	"opencti-ipqs-worker/internal/opencti"
+	"opencti-ipqs-worker/ipqs"
 	"opencti-ipqs-worker/pipeline"
 	"opencti-ipqs-worker/stages"
 )
@@ -50,11 +51,9 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer w.risks.close()
 	defer w.serve(ctx)()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return w.presence.run(ctx) })
-	group.Go(func() error { return w.risks.run(ctx) })
 	group.Go(func() error { return follow(ctx, w.presence, w.session) })
 	return group.Wait()
 }
@@ -66,7 +65,7 @@ type worker struct {
 	client   *opencti.Client
 	works    *opencti.Works
 	presence *presence
-	risks    *risks
+	breaker  *ipqs.Breaker
 	broker   *broker
 	pauses   pauses
 	world    pipeline.World // but for its Intake
@@ -81,11 +80,11 @@ func newWorker(o Options) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	policy, enrichment, err := choices(o.Config)
+	breaker, err := newRisks(o.Config, o.Version, o.Logger)
 	if err != nil {
 		return nil, err
 	}
-	risks, err := newRisks(o.Config, o.Version, o.Logger, o.Now)
+	chosen, err := choices(o.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +94,7 @@ func newWorker(o Options) (*worker, error) {
 		client:   client,
 		works:    opencti.NewWorks(client),
 		presence: newPresence(client, connector(o.Config.Connector), o.PingEvery, o.Logger),
-		risks:    risks,
+		breaker:  breaker,
 		broker:   newBroker(),
 		connect:  o.Connect,
 	}
@@ -106,20 +105,15 @@ func newWorker(o Options) (*worker, error) {
 		Entities:  client,
 		Works:     works(o.Config.Connector, w.works),
 		Playbooks: client,
-		Risks:     risks,
+		Risks:     breaker,
 		Labels:    newLabels(client, o.Logger),
 		Envelope:  envelope(o.Config.Connector, w.presence),
 		Now:       o.Now,
 
-		Policy:     policy,
-		Enrichment: enrichment,
-		Lookups:    inHand(o.Config),
-
-		Recents:        risks.recents,
-		SkipOverBudget: o.Config.Credits.SkipOverBudget,
-	}
-	if !w.world.SkipOverBudget {
-		w.world.Works = frank{Works: w.world.Works, why: risks.Budget().Over}
+		Policy:     chosen.policy,
+		Scoring:    chosen.scoring,
+		Enrichment: chosen.enrichment,
+		Lookups:    o.Config.Worker.LookupConcurrency,
 	}
 	return w, nil
 }
@@ -136,7 +130,7 @@ func (w *worker) serve(ctx context.Context) (stop func()) {
 		Ready: []health.Check{
 			{Name: "opencti", State: w.presence.ready},
 			{Name: carrierName(c.Connector), State: w.broker.ready},
-			{Name: "ipqs", State: w.risks.ready, Informative: true},
+			{Name: "ipqs", State: w.lookups, Informative: true},
 			// A hop that pauses is no reason to restart, move or replace the worker: see docs/reliability.md.
 			{Name: "hops", State: w.pauses.state, Informative: true},
 		},
@@ -151,26 +145,52 @@ func (w *worker) serve(ctx context.Context) (stop func()) {
 	}
 }
 
-// choices are what the operator chose, in the stages' terms.
-func choices(c config.Config) (stages.Policy, stages.Enrichment, error) {
+// lookups returns nil while IPQS is asked.
+func (w *worker) lookups() error {
+	if state := w.breaker.State(); state != ipqs.StateClosed {
+		return fmt.Errorf("circuit breaker is %s", state)
+	}
+	return nil
+}
+
+// choice is what the operator chose, in the stages' terms.
+type choice struct {
+	policy     stages.Policy
+	scoring    stages.Scoring
+	enrichment stages.Enrichment
+}
+
+func choices(c config.Config) (choice, error) {
 	maxTLP, err := opencti.ParseTLP(c.IPQS.MaxTLP)
 	if err != nil {
-		return stages.Policy{}, stages.Enrichment{}, fmt.Errorf("IPQS_MAX_TLP: %w", err)
+		return choice{}, fmt.Errorf("IPQS_MAX_TLP: %w", err)
 	}
 	defaultTLP, err := opencti.ParseTLP(c.IPQS.DefaultTLP)
 	if err != nil {
-		return stages.Policy{}, stages.Enrichment{}, fmt.Errorf("IPQS_DEFAULT_TLP: %w", err)
+		return choice{}, fmt.Errorf("IPQS_DEFAULT_TLP: %w", err)
 	}
-	policy := stages.Policy{
-		Scope:       c.Connector.Scope,
-		MaxTLP:      maxTLP,
-		DefaultTLP:  defaultTLP,
-		SkipPrivate: c.IPQS.SkipPrivate,
+	model := stages.Model(c.IPQS.RiskModel)
+	flags := model != stages.Connector // whose labels are to be the same
+	if c.IPQS.FlagLabels != nil {
+		flags = *c.IPQS.FlagLabels
 	}
-	return policy, stages.Enrichment{
-		DefaultTLP:          defaultTLP,
-		Confidence:          c.Connector.ConfidenceLevel,
-		IPRelationships:     c.IPQS.IPAddRelationships,
-		DomainRelationships: c.IPQS.DomainAddRelationships,
+	return choice{
+		policy: stages.Policy{
+			Scope:       c.Connector.Scope,
+			MaxTLP:      maxTLP,
+			DefaultTLP:  defaultTLP,
+			SkipPrivate: c.IPQS.SkipPrivate,
+		},
+		scoring: stages.Scoring{Model: model, FlagLabels: flags},
+		enrichment: stages.Enrichment{
+			DefaultTLP:          defaultTLP,
+			Confidence:          c.Connector.ConfidenceLevel,
+			IPRelationships:     c.IPQS.IPAddRelationships,
+			DomainRelationships: c.IPQS.DomainAddRelationships,
+			Countries:           c.IPQS.IPAddCountry,
+			IndicatorFrom:       c.IPQS.IndicatorMinScore,
+			DetectFrom:          c.IPQS.DetectionMinScore,
+			Personal:            c.IPQS.IncludePersonalData,
+		},
 	}, nil
 }

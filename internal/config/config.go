@@ -10,8 +10,6 @@ type Config struct {
 	OpenCTI   OpenCTI
 	Connector Connector
 	IPQS      IPQS
-	Credits   Credits
-	Cache     Cache
 	Playbook  Playbook
 	MQ        MQ
 	Worker    Worker
@@ -85,6 +83,18 @@ type IPQS struct {
 	IPAddRelationships bool
 	// DomainAddRelationships says whether a domain gets the addresses that it resolves to.
 	DomainAddRelationships bool
+	// IPAddCountry says whether an address gets its country.
+	IPAddCountry bool
+	// RiskModel is how a verdict is made: "bands", "guidance" or "connector".
+	RiskModel string
+	// FlagLabels says whether facts such as "tor" become labels; nil leaves it to the model.
+	FlagLabels *bool
+	// IndicatorMinScore is the least score that an indicator is made of.
+	IndicatorMinScore int
+	// DetectionMinScore is the least score whose indicators are for detection; nil leaves that to OpenCTI's users.
+	DetectionMinScore *int
+	// IncludePersonalData says whether notes tell what IPQS knows of people.
+	IncludePersonalData bool
 	// DefaultTLP is the marking that an unmarked observable counts as, "TLP:CLEAR" for example.
 	DefaultTLP string
 	// MaxTLP is the strictest marking whose observables are sent to IPQS.

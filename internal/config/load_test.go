@@ -26,16 +26,10 @@ func defaults() Config {
 		},
 		IPQS: IPQS{
 			PrivateKey: NewSecret("key-4711"), BaseURL: "https://www.ipqualityscore.com/api/json",
-			IPAddRelationships: true, DomainAddRelationships: true,
+			IPAddRelationships: true, DomainAddRelationships: true, RiskModel: "bands",
 			DefaultTLP: "TLP:CLEAR", MaxTLP: "TLP:AMBER", SkipPrivate: true,
 			Email: EmailLookup{Timeout: 7 * time.Second}, URL: URLLookup{Timeout: 2 * time.Second},
 			Artifact: Artifact{MaxSize: 32 << 20, ScanWait: 10 * time.Minute},
-		},
-		Credits: Credits{
-			CacheTTL: map[string]time.Duration{
-				"ip": 24 * time.Hour, "email": 24 * time.Hour, "phone": 72 * time.Hour, "url": 6 * time.Hour, "leak": 24 * time.Hour,
-			},
-			NegativeTTL: 10 * time.Minute, CacheSize: 10_000, AccountInterval: 10 * time.Minute, RateShare: 1,
 		},
 		Playbook: Playbook{MaxWait: 30 * time.Second},
 		MQ:       MQ{RejectUnauthorized: true},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -69,7 +70,7 @@ func lookupOptions() []Option {
 	strictness := func(env, description string, most int, to func(*Config) *int) Option {
 		return Option{
 			Env: env, Kind: Number, Default: "0", For: ForEnrich, Description: description,
-			Accepts: "a whole number from 0 to " + string(rune('0'+most)), Most: most,
+			Accepts: "a whole number from 0 to " + strconv.Itoa(most), Most: most,
 			set: into(to, parseInt(0, most)),
 		}
 	}

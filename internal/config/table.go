@@ -276,6 +276,45 @@ func Table() []Option {
 			set:         into(func(c *Config) *bool { return &c.IPQS.DomainAddRelationships }, parseBool),
 		},
 		{
+			Env: "IPQS_IP_ADD_COUNTRY", Kind: Bool, Default: "false", For: ForEnrich,
+			Description: "Add the country of an IP address and the relationship to it.",
+			Accepts:     switches,
+			set:         into(func(c *Config) *bool { return &c.IPQS.IPAddCountry }, parseBool),
+		},
+		{
+			Env: "IPQS_RISK_MODEL", Kind: Text, Default: "bands", For: ForEnrich,
+			Description: "Way to a verdict: four ranges of the score, IPQS' own guidance, or as its connector in Python.",
+			Accepts:     "one of bands, guidance, connector",
+			Words:       []string{"bands", "guidance", "connector"},
+			set:         into(func(c *Config) *string { return &c.IPQS.RiskModel }, parseOneOf("bands", "guidance", "connector")),
+		},
+		{
+			Env: "IPQS_FLAG_LABELS", Kind: Bool, For: ForEnrich,
+			Description: "Label flags such as tor or disposable too; not set, yes, but not in the model connector.",
+			Accepts:     switches,
+			set:         into(func(c *Config) **bool { return &c.IPQS.FlagLabels }, optional(parseBool)),
+		},
+		{
+			Env: "IPQS_INDICATOR_MIN_SCORE", Kind: Number, Default: "0", For: ForEnrich,
+			Description: "Least score to make an indicator of; 0 makes one of every score.",
+			Accepts:     "a whole number from 0 to 100",
+			Most:        100,
+			set:         into(func(c *Config) *int { return &c.IPQS.IndicatorMinScore }, parseInt(0, 100)),
+		},
+		{
+			Env: "IPQS_DETECTION_MIN_SCORE", Kind: Number, For: ForEnrich,
+			Description: "Least score whose indicators are marked for detection; not set, that is left to OpenCTI's users.",
+			Accepts:     "a whole number from 0 to 100",
+			Most:        100,
+			set:         into(func(c *Config) **int { return &c.IPQS.DetectionMinScore }, optional(parseInt(0, 100))),
+		},
+		{
+			Env: "IPQS_INCLUDE_PERSONAL_DATA", Kind: Bool, Default: "false", For: ForEnrich,
+			Description: "Tell in the note which names, addresses and numbers of people IPQS connects with the observable.",
+			Accepts:     switches,
+			set:         into(func(c *Config) *bool { return &c.IPQS.IncludePersonalData }, parseBool),
+		},
+		{
 			Env: "IPQS_DEFAULT_TLP", Kind: Text, Default: "TLP:CLEAR", For: ForEnrich,
 			Description: "Marking that an observable without one counts as.",
 			Accepts:     tlps,
@@ -295,7 +334,7 @@ func Table() []Option {
 			Accepts:     switches,
 			set:         into(func(c *Config) *bool { return &c.IPQS.SkipPrivate }, parseBool),
 		},
-	}, lookupOptions(), creditOptions(), []Option{
+	}, lookupOptions(), []Option{
 		{
 			Env: "PLAYBOOK_MAX_WAIT", Kind: Duration, Default: "30s",
 			Description: "Time that a playbook waits for its enrichment; then it goes on without.",

@@ -15,7 +15,6 @@ import (
 	"opencti-ipqs-worker/internal/telemetry"
 	"opencti-ipqs-worker/ipqs"
 	"opencti-ipqs-worker/ipqs/ipqstest"
-	"opencti-ipqs-worker/stages"
 	"opencti-ipqs-worker/stix"
 )
 
@@ -172,15 +171,19 @@ func checkObjects(t *testing.T, w *world, jobs []job) {
 			t.Errorf("%s %s has no score", j.Type, j.Value)
 			continue
 		}
-		label := []string{stages.BandOf(*observable.Score).Label.Value}
 		pattern, err := stix.Pattern(j.Type, j.Value)
 		if err != nil {
 			t.Fatal(err)
 		}
 		indicator := all[stix.IndicatorID(pattern)]
-		if diff := cmp.Diff([]any{j.Value, label, pattern, label, observable.Score},
-			[]any{observable.Value, observable.ObservableLabels, indicator.Pattern, indicator.Labels, indicator.Score}); diff != "" {
-			t.Errorf("%s %s: value, labels, pattern, score (-want +got):\n%s", j.Type, j.Value, diff)
+		label := riskLabel(*observable.Score)
+		if !slices.Equal(observable.ObservableLabels, indicator.Labels) || !slices.Contains(indicator.Labels, label) {
+			t.Errorf("%s %s: labels = %q, the indicator's = %q, want the same, and %s among them", j.Type, j.Value,
+				observable.ObservableLabels, indicator.Labels, label)
+		}
+		if diff := cmp.Diff([]any{j.Value, pattern, observable.Score},
+			[]any{observable.Value, indicator.Pattern, indicator.Score}); diff != "" {
+			t.Errorf("%s %s: value, pattern, score (-want +got):\n%s", j.Type, j.Value, diff)
 		}
 		own, given := markings(t, j)
 		if diff := cmp.Diff([][]string{own, given}, [][]string{observable.Markings, indicator.Markings}); diff != "" {
@@ -386,5 +389,19 @@ func checkSecrets(t *testing.T, w *world, more ...string) {
 				t.Errorf("the %s holds a secret", name)
 			}
 		}
+	}
+}
+
+// riskLabel is the label of a score, as the README has it.
+func riskLabel(score int) string {
+	switch {
+	case score <= 25:
+		return `IPQS:RISK="LOW"`
+	case score <= 50:
+		return `IPQS:RISK="MEDIUM"`
+	case score <= 75:
+		return `IPQS:RISK="HIGH"`
+	default:
+		return `IPQS:RISK="CRITICAL"`
 	}
 }

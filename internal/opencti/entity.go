@@ -2,6 +2,7 @@ package opencti
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 )
@@ -13,16 +14,43 @@ type Entity struct {
 	StandardID string `json:"standard,omitempty"`
 	// Type is the platform's name of the type, such as "IPv4-Addr" or "StixFile".
 	Type string `json:"type,omitempty"`
-	// Value is what the platform displays: the value, and for files a hash or a name.
+	// Value is what the platform displays: the value, for files a hash or a name. For an account, which may be displayed by
+	// its password, it is the login, or the user id, or nothing.
 	Value string `json:"value,omitempty"`
+	// Account is set for a User-Account.
+	Account *Account `json:"account,omitempty"`
+	// Artifact is set for an Artifact.
+	Artifact *Artifact `json:"artifact,omitempty"`
 	// Score is 0 to 100, nil when the entity has none.
 	Score *int `json:"score,omitempty"`
 	// CreatedAt is when the platform first had it, RFC 3339, as the platform writes it.
 	CreatedAt string    `json:"created,omitempty"`
 	Markings  []Marking `json:"markings,omitempty"`
-	Labels    []string  `json:"labels,omitempty"`
+	Labels    []Label   `json:"labels,omitempty"`
 	// Organizations are the STIX ids of those the entity is shared with (granted_refs).
 	Organizations []string `json:"orgs,omitempty"`
+}
+
+// Account is what identifies a User-Account. It has no password: see [Client.Credential].
+type Account struct {
+	Login  string `json:"login,omitempty"`
+	Type   string `json:"type,omitempty"`
+	UserID string `json:"user_id,omitempty"`
+}
+
+// Artifact is what identifies an Artifact, and what the platform keeps of it.
+type Artifact struct {
+	URL      string            `json:"url,omitempty"`
+	MIMEType string            `json:"mime,omitempty"`
+	Hashes   map[string]string `json:"hashes,omitempty"` // in hexadecimal, by algorithm: "MD5", "SHA-256" …
+	Files    []File            `json:"files,omitempty"`
+}
+
+// File is a file in the platform's storage; [Client.Download] reads it.
+type File struct {
+	ID   string `json:"id,omitempty"`
+	Name string `json:"name,omitempty"`
+	Size int64  `json:"size,omitempty"` // bytes; 0 where the platform does not say
 }
 
 // Marking is a marking definition.
@@ -53,12 +81,12 @@ func (c *Client) Entity(ctx context.Context, id, draftID string) (Entity, error)
 				Definition string `json:"definition"`
 				Order      int    `json:"x_opencti_order"`
 			}] `json:"objectMarking"`
-			Labels refs[struct {
-				Value string `json:"value"`
-			}] `json:"objectLabel"`
+			Labels        refs[Label] `json:"objectLabel"`
 			Organizations refs[struct {
 				ID string `json:"standard_id"`
 			}] `json:"objectOrganization"`
+			accountFields
+			artifactFields
 		} `json:"stixCyberObservable"`
 	}
 	op, err := c.doFirst(ctx, []operation{opObservable, opObservableLegacy}, map[string]any{"id": id}, draftID, &answer)
@@ -70,12 +98,15 @@ func (c *Client) Entity(ctx context.Context, id, draftID string) (Entity, error)
 		return Entity{}, nothing(op)
 	}
 	entity := Entity{ID: o.ID, StandardID: o.StandardID, Type: o.Type, Value: o.Value, Score: o.Score, CreatedAt: o.CreatedAt}
+	entity.Account = o.account(o.Type)
+	entity.Artifact = o.artifact(o.Type)
+	if entity.Account != nil {
+		entity.Value = cmp.Or(entity.Account.Login, entity.Account.UserID)
+	}
 	for _, m := range o.Markings {
 		entity.Markings = append(entity.Markings, Marking(m))
 	}
-	for _, l := range o.Labels {
-		entity.Labels = append(entity.Labels, l.Value)
-	}
+	entity.Labels = append(entity.Labels, o.Labels...)
 	for _, g := range o.Organizations {
 		entity.Organizations = append(entity.Organizations, g.ID)
 	}
@@ -101,21 +132,6 @@ func (r *refs[T]) UnmarshalJSON(text []byte) error {
 	*r = make(refs[T], 0, len(connection.Edges))
 	for _, edge := range connection.Edges {
 		*r = append(*r, edge.Node)
-	}
-	return nil
-}
-
-// EnsureLabel makes sure that the label exists, creating it with the colour ("#RRGGBB") if it does not. Releases before
-// 7.260807 also give an existing label that colour.
-func (c *Client) EnsureLabel(ctx context.Context, value, color string) error {
-	var answer struct {
-		LabelAdd *struct{} `json:"labelAdd"`
-	}
-	if err := c.do(ctx, opLabelAdd, map[string]any{"input": map[string]any{"value": value, "color": color}}, "", &answer); err != nil {
-		return err
-	}
-	if answer.LabelAdd == nil {
-		return nothing(opLabelAdd)
 	}
 	return nil
 }

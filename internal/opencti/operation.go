@@ -41,13 +41,19 @@ var (
 	opPingLegacy       = operation{name: "PingLegacy"}
 	opObservable       = operation{name: "Observable", in: func(c Capabilities) bool { return c.ListMarkings }}
 	opObservableLegacy = operation{name: "ObservableLegacy", in: func(c Capabilities) bool { return !c.ListMarkings }}
+	opCredential       = operation{name: "Credential"}
 	opWorkReceived     = operation{name: "WorkReceived"}
 	opWorkProcessed    = operation{name: "WorkProcessed"}
 	opWorkExpect       = operation{name: "WorkExpect"}
 	opWorkReport       = operation{name: "WorkReport"}
 	opWork             = operation{name: "Work"}
 	opLabelAdd         = operation{name: "LabelAdd"}
-	opPlaybookStep     = operation{
+	opLabelRemove      = operation{name: "LabelRemove"}
+
+	opIndicatorLabels       = operation{name: "IndicatorLabels", in: func(c Capabilities) bool { return c.ListMarkings }}
+	opIndicatorLabelsLegacy = operation{name: "IndicatorLabelsLegacy", in: func(c Capabilities) bool { return !c.ListMarkings }}
+
+	opPlaybookStep = operation{
 		name: "PlaybookStep", in: func(c Capabilities) bool { return c.EventID },
 		gate: func(c *Capabilities) *bool { return &c.EventID }, names: []string{"event_id"},
 	}

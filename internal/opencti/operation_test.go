@@ -16,9 +16,9 @@ import (
 
 func operations() []operation {
 	return []operation{
-		opAbout, opRegister, opPing, opPingLegacy, opObservable, opObservableLegacy, opWorkReceived, opWorkProcessed, opWorkExpect,
+		opAbout, opRegister, opPing, opPingLegacy, opObservable, opObservableLegacy, opCredential, opWorkReceived, opWorkProcessed, opWorkExpect,
 		opWorkReport, opWork, opLabelAdd, opPlaybookStep, opPlaybookStepLegacy,
-		opRegisterForCallback, opBundlePush, opBundlePushLegacy,
+		opRegisterForCallback, opBundlePush, opBundlePushLegacy, opLabelRemove, opIndicatorLabels, opIndicatorLabelsLegacy,
 	}
 }
 

@@ -3,6 +3,7 @@ package opencti_test
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -93,7 +94,8 @@ func TestEntity(t *testing.T) {
 					{ID: "marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da", Type: "TLP", Definition: "TLP:GREEN"},
 					{ID: got.Markings[1].ID, Type: "PAP", Definition: "PAP:AMBER", Order: 1},
 				},
-				Labels: []string{"scanner", "tor"}, Organizations: []string{organization},
+				Labels:        []opencti.Label{{ID: "label-scanner", Value: "scanner"}, {ID: "label-tor", Value: "tor"}},
+				Organizations: []string{organization},
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("Entity() (-want +got):\n%s", diff)
@@ -221,6 +223,37 @@ func TestEnsureLabel(t *testing.T) {
 		if got := r.platform.Labels()[value]; got != want {
 			t.Errorf("%s: colour after a second labelAdd = %s, want %s", version, got, want)
 		}
+	}
+}
+
+// TestRemoveLabel: a label comes off the observable or the indicator that it is on, and nothing else does.
+func TestRemoveLabel(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"5.4.1", "6.4.0", "7.260817.0"} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, version)
+			id := r.platform.AddObservable(openctitest.Observable{Type: "Url", Value: "https://example.com/", Labels: []string{"a", "b"}})
+			entity, err := r.client.Entity(t.Context(), id, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // once more is harmless
+				if err := r.client.RemoveLabel(t.Context(), id, entity.Labels[0].ID, ""); err != nil {
+					t.Fatalf("RemoveLabel() error = %v", err)
+				}
+			}
+			if o, _ := r.platform.Observable(id); !slices.Equal(o.Labels, []string{"b"}) {
+				t.Errorf("labels = %q, want b alone", o.Labels)
+			}
+			labels, err := r.client.IndicatorLabels(t.Context(), "indicator--00000000-0000-4000-8000-000000000000", "")
+			if err != nil || labels != nil {
+				t.Errorf("IndicatorLabels() of none = %v, %v, want nothing", labels, err)
+			}
+			if err := r.client.RemoveLabel(t.Context(), "url--00000000-0000-4000-8000-000000000000", "label-a", ""); !errors.Is(err, opencti.ErrRefused) {
+				t.Errorf("RemoveLabel() of nothing error = %v, want ErrRefused", err)
+			}
+		})
 	}
 }
 

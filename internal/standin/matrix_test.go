@@ -5,16 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
-	"slices"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/google/go-cmp/cmp"
 
-	"opencti-ipqs-worker/internal/app"
-	"opencti-ipqs-worker/internal/config"
 	"opencti-ipqs-worker/internal/opencti/openctitest"
 	"opencti-ipqs-worker/internal/standin"
 	"opencti-ipqs-worker/ipqs"
@@ -22,29 +19,32 @@ import (
 	"opencti-ipqs-worker/pipeline"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// release is what a release of OpenCTI does with works, written down from its documentation and not from the code.
+// release is what a release of OpenCTI knows and does, written down from its documentation and not from the code.
 type release struct {
-	version   string
-	playbooks bool // a playbook can ask
-	drafts    bool // a job can come from a draft
-	tracked   bool // objects may name their work, and are counted
-	byReport  bool // a work that expects nothing only ends with one expectation, reported
-	manualAs  bool // a manual job names the user who asked
+	version    string
+	edges      bool // markings and labels are connections
+	playbooks  bool // a playbook can ask
+	eventID    bool // and its answer names the event
+	drafts     bool // a job can come from a draft
+	bundleType bool // the envelope has bundle_type
+	noSplit    bool // and no_split
+	force      bool // a score has to be forced with update
+	tracked    bool // objects may name their work, and are counted
+	byReport   bool // a work that expects nothing only ends with one expectation, reported
+	manualAs   bool // a manual job names the user who asked
 }
 
 func releases() []release {
 	return []release{
-		{version: "5.4.1", tracked: true, manualAs: true},
-		{version: "5.12.33", playbooks: true, tracked: true, manualAs: true},
+		{version: "5.4.1", edges: true, force: true, tracked: true, manualAs: true},
+		{version: "5.12.33", playbooks: true, force: true, tracked: true, manualAs: true},
 		{version: "6.0.0", playbooks: true, tracked: true},
-		{version: "6.4.0", playbooks: true, drafts: true, tracked: true},
-		{version: "6.8.10", playbooks: true, drafts: true},
-		{version: "6.9.28", playbooks: true, drafts: true},
-		{version: "7.260318.0", playbooks: true, drafts: true},
-		{version: "7.260428.0", playbooks: true, drafts: true, byReport: true},
-		{version: "7.260817.0", playbooks: true, drafts: true, tracked: true},
+		{version: "6.4.0", playbooks: true, eventID: true, drafts: true, bundleType: true, tracked: true},
+		{version: "6.8.10", playbooks: true, eventID: true, drafts: true, bundleType: true, noSplit: true},
+		{version: "6.9.28", playbooks: true, eventID: true, drafts: true, bundleType: true, noSplit: true},
+		{version: "7.260318.0", playbooks: true, eventID: true, drafts: true, bundleType: true, noSplit: true},
+		{version: "7.260428.0", playbooks: true, eventID: true, drafts: true, bundleType: true, noSplit: true, byReport: true},
+		{version: "7.260817.0", playbooks: true, eventID: true, drafts: true, bundleType: true, noSplit: true, tracked: true},
 	}
 }
 
@@ -54,301 +54,321 @@ var (
 	ends     = []string{"published", "score unknown", "out of scope", "above TLP", "dead-lettered"}
 )
 
-// sentences is how the message begins that a work ends in error with.
+// sentences is what an analyst reads in the work of a job that ended so; a number of objects and the id of a dead letter
+// are left out.
 var sentences = map[string]string{
-	"out of scope":  "Hostname is not in the scope of this connector",
+	"published":     "IPQS: risk CRITICAL, score 87 of 100. N objects sent.",
+	"score unknown": "IPQS: no score known. N objects sent.",
+	"out of scope":  "Hostname is not in the scope of this connector (Domain-Name). Nothing was changed; skipped (scope).",
 	"above TLP":     "TLP:RED is above what this connector may look up (TLP:AMBER). Nothing was changed; skipped (tlp).",
-	"dead-lettered": "IPQS knows no such domain: Invalid URL. Please check the URL and try again. Nothing was changed; dead letter 01",
+	"dead-lettered": "IPQS knows no such domain: Invalid URL. Please check the URL and try again. " +
+		"Nothing was changed; dead letter ID (invalid_value).",
 }
 
-const draftID = "0d7a5f0e-7b3c-4a52-9a55-5d0c6e1a2b3c"
+// What the jobs of the matrix are about.
+const (
+	value      = "host.example.com"
+	createdAt  = "2026-01-02T03:04:05.678Z"
+	draftID    = "0d7a5f0e-7b3c-4a52-9a55-5d0c6e1a2b3c"
+	manualUser = "4e7c1f0a-6f0e-4f6f-9d2b-1d3b8b2a5c11" // who asks for manual jobs, which 5.x tells
+)
 
-// cell is one job of the matrix.
+// cell is one job, in a world of its own.
 type cell struct {
+	release
 	trigger, end string
-	observable   string // its standard id
-	work         string // a work's id, or a playbook's execution
+
+	world      *standin.World
+	observable string // its standard id
+	work       string // a work's id, or a playbook's execution
+	pushed     *pushed
 }
+
+// exists reports whether the release knows the trigger and sends such a job: no automatic one about what is out of scope.
+func (c *cell) exists() bool {
+	switch c.trigger {
+	case "playbook":
+		return c.playbooks
+	case "draft":
+		return c.drafts
+	case "auto":
+		return c.end != "out of scope"
+	default:
+		return true
+	}
+}
+
+// brings reports whether objects come of it.
+func (c *cell) brings() bool { return c.end == "published" || c.end == "score unknown" }
 
 // TestEveryReleaseTriggerAndEnd gives the connector, against each release, a job for every trigger that the release knows
-// and every way to end, and looks at what OpenCTI has of each.
+// and every way to end. It compares all that OpenCTI and IPQS were asked, every message that was published, and what became
+// of the work.
 func TestEveryReleaseTriggerAndEnd(t *testing.T) {
 	t.Parallel()
+	cells := 0
 	for _, r := range releases() {
-		t.Run(r.version, func(t *testing.T) {
-			t.Parallel()
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			defer cancel()
-			world := connector(ctx, t, standin.Options{Version: r.version}, nil)
-			var cells []cell
-			works := 0
-			for i, trigger := range triggers {
-				if trigger == "playbook" && !r.playbooks || trigger == "draft" && !r.drafts {
+		for _, trigger := range triggers {
+			for _, end := range ends {
+				c := &cell{release: r, trigger: trigger, end: end}
+				if !c.exists() {
 					continue
 				}
-				for j, end := range ends {
-					c := ask(ctx, t, world, trigger, end, 10*i+j)
-					if c.work != "" { // OpenCTI sends no automatic job for what is out of scope
-						cells = append(cells, c)
-					}
-					if c.work != "" && trigger != "playbook" {
-						works++
-					}
-				}
-			}
-			if err := world.Platform.Wait(ctx, func() bool { return ended(world.Platform) == works }); err != nil {
-				t.Errorf("%d of %d works ended: %v", ended(world.Platform), works, err)
-			}
-			answers := len(cells) - works
-			if err := world.Platform.Wait(ctx, func() bool { return len(world.Platform.PlaybookAnswers()) >= answers }); err != nil {
-				t.Errorf("waiting for %d answers to playbooks: %v", answers, err)
-			}
-			settled(ctx, t, world, cells, r)
-			for _, c := range cells {
-				t.Run(c.trigger+"/"+c.end, func(t *testing.T) {
-					if c.trigger == "playbook" {
-						checkPlaybook(t, world.Platform, c)
-					} else {
-						checkWork(t, world.Platform, c, r)
-					}
+				cells++
+				t.Run(r.version+"/"+trigger+"/"+end, func(t *testing.T) {
+					t.Parallel()
+					c.run(t)
 				})
 			}
-			if complaints := world.Platform.Complaints(); len(complaints) > 0 {
-				t.Errorf("OpenCTI complains: %q", complaints)
-			}
-		})
-	}
-}
-
-// ended counts the works that OpenCTI shows as complete and that the connector has ended: with the last object imported,
-// a counted work is complete a moment before.
-func ended(p *openctitest.Platform) int {
-	n := 0
-	for _, work := range p.Works() {
-		if work.Status == "complete" && work.ProcessedTimes > 0 {
-			n++
 		}
 	}
-	return n
+	if want := 9*4 + 9*5 + 8*5 + 6*5; cells != want {
+		t.Errorf("the matrix has %d cells, want %d", cells, want)
+	}
 }
 
-// connector runs the connector in a new world until the test ends.
-func connector(ctx context.Context, tb testing.TB, o standin.Options, observe func(pipeline.Outcome)) *standin.World {
-	tb.Helper()
-	world, err := standin.New(ctx, o)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	c, _, err := config.Load(config.Options{Environ: append(world.Environ(), "CONNECTOR_METRICS_PORT=0")})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	running, stop := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() {
-		done <- app.Run(running, app.Options{
-			Config: c, Logger: slog.New(slog.DiscardHandler), Version: "test", Connect: world.Connect, Observe: observe,
-		})
-	}()
-	tb.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			tb.Errorf("Run() = %v", err)
+func (c *cell) run(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	ends := make(chan pipeline.Outcome, 10)
+	c.pushed = &pushed{}
+	c.world = connect(ctx, t, standin.Options{Version: c.version}, c.pushed, func(o pipeline.Outcome) {
+		if o.End != "" {
+			ends <- o
 		}
-		world.Close()
-	})
-	if err := world.Registered(ctx); err != nil {
-		tb.Fatal(err)
+	}, "CONNECTOR_SCOPE=Domain-Name")
+	c.ask(ctx, t)
+	select {
+	case o := <-ends:
+		want := map[string]pipeline.End{"out of scope": pipeline.Skipped, "above TLP": pipeline.Skipped, "dead-lettered": pipeline.DeadLettered}[c.end]
+		if want == "" {
+			want = pipeline.Published
+		}
+		if o.End != want {
+			t.Errorf("the job ended %s (%v), want %s", o.End, o.Fault, want)
+		}
+	case <-ctx.Done():
+		t.Fatal("the job did not end")
 	}
-	return world
+	messages := c.pushed.all(t)
+	platform := c.world.Platform
+	if err := platform.Wait(ctx, func() bool { return platform.Totals().Imported == len(messages) }); err != nil {
+		t.Errorf("%d of %d messages were imported: %v", platform.Totals().Imported, len(messages), err)
+	}
+	c.checkCalls(t)
+	c.checkMessages(t, messages)
+	if c.trigger == "playbook" {
+		c.checkPlaybook(t)
+	} else {
+		c.checkWork(ctx, t, len(messages))
+	}
+	if complaints := platform.Complaints(); len(complaints) > 0 {
+		t.Errorf("OpenCTI complains: %q", complaints)
+	}
 }
 
-// ask adds an observable that will end as wanted, and asks for its enrichment.
-func ask(ctx context.Context, t *testing.T, world *standin.World, trigger, end string, n int) cell {
+// ask adds the observable that will end as wanted, and asks for its enrichment.
+func (c *cell) ask(ctx context.Context, t *testing.T) {
 	t.Helper()
-	o := openctitest.Observable{
-		Type: "Domain-Name", Value: fmt.Sprintf("host-%d.example.com", n), CreatedAt: "2026-01-02T03:04:05.678Z",
-		Labels: []string{"seen before"},
-	}
-	switch end {
+	o := openctitest.Observable{Type: "Domain-Name", Value: value, CreatedAt: createdAt, Labels: []string{"seen before"}}
+	answer := ipqstest.Response{Body: `{"success":true,"message":"Success.","domain":"host.example.com","ip_address":"203.0.113.9","risk_score":87}`}
+	switch c.end {
 	case "score unknown":
-		o.Value = fmt.Sprintf("noscore-%d.example.com", n)
+		answer.Body = `{"success":true,"message":"Success.","domain":"host.example.com","ip_address":"203.0.113.9"}`
 	case "out of scope":
 		o.Type = "Hostname"
 	case "above TLP":
 		o.Markings = []string{"TLP:GREEN", "TLP:RED"}
 	case "dead-lettered":
-		world.IPQS.Script(ipqs.KindURL, o.Value, ipqstest.Refusal(ipqstest.MessageInvalidURL))
+		answer = ipqstest.Refusal(ipqstest.MessageInvalidURL)
 	}
-	if trigger == "draft" {
-		o.DraftID = draftID
+	c.world.IPQS.Script(ipqs.KindURL, value, answer)
+	trigger, draft := map[string]openctitest.Trigger{"auto": openctitest.Auto, "playbook": openctitest.ByPlaybook}[c.trigger], ""
+	if trigger == "" {
+		trigger = openctitest.Manual
 	}
-	c := cell{trigger: trigger, end: end, observable: world.Platform.AddObservable(o)}
+	if c.trigger == "draft" {
+		o.DraftID, draft = draftID, draftID
+	}
+	c.observable = c.world.Platform.AddObservable(o)
 	var err error
-	switch trigger {
-	case "draft":
-		c.work, err = world.Platform.EnrichInDraft(ctx, c.observable, openctitest.Manual, draftID)
-	case "playbook":
-		c.work, err = world.Platform.Enrich(ctx, c.observable, openctitest.ByPlaybook)
-	case "auto":
-		if end == "out of scope" {
-			return c
-		}
-		c.work, err = world.Platform.Enrich(ctx, c.observable, openctitest.Auto)
-	default:
-		c.work, err = world.Platform.Enrich(ctx, c.observable, openctitest.Manual)
-	}
-	if err != nil {
+	if c.work, err = c.world.Platform.EnrichInDraft(ctx, c.observable, trigger, draft); err != nil {
 		t.Fatal(err)
 	}
-	return c
 }
 
-// settled waits for the objects of jobs whose works end before their objects are imported: those that are not counted.
-func settled(ctx context.Context, t *testing.T, world *standin.World, cells []cell, r release) {
+// checkCalls compares how often OpenCTI and IPQS were asked what: nothing else, and nothing more than once.
+func (c *cell) checkCalls(t *testing.T) {
 	t.Helper()
-	for _, c := range cells {
-		if r.tracked || c.trigger == "playbook" || !brings(c.end) {
-			continue
+	want := map[string]int{"About": 1, "Register": 1}
+	read := "Observable"
+	if c.edges {
+		read = "ObservableLegacy"
+	}
+	if c.trigger != "playbook" || c.end != "out of scope" { // a playbook's bundle says what it is about
+		want[read] = 1
+	}
+	if c.end == "published" {
+		want["LabelAdd"] = 1 // for its colour
+	}
+	switch c.trigger {
+	case "playbook":
+		want["About"]++ // before what must not be asked twice
+		step := "PlaybookStepLegacy"
+		if c.eventID {
+			step = "PlaybookStep"
 		}
-		if err := world.Platform.Wait(ctx, func() bool { return len(of(world.Platform, c.observable)) > 0 }); err != nil {
-			t.Errorf("waiting for the objects of %s/%s: %v", c.trigger, c.end, err)
+		want[step] = 1
+	default:
+		want["WorkReceived"], want["WorkProcessed"] = 1, 1
+		switch {
+		case c.tracked && c.brings():
+			want["WorkExpect"] = 1
+		case c.tracked:
+			want["Work"] = 1 // is anything open that nobody will report?
+		case c.byReport:
+			want["Work"], want["WorkExpect"], want["WorkReport"] = 1, 1, 1
 		}
+	}
+	if diff := cmp.Diff(want, c.world.Platform.Requests()); diff != "" {
+		t.Errorf("requests to OpenCTI (-want +got):\n%s", diff)
+	}
+	lookups := map[ipqs.Kind]int{}
+	if c.brings() || c.end == "dead-lettered" {
+		lookups[ipqs.KindURL] = 1
+	}
+	if diff := cmp.Diff(lookups, c.world.IPQS.Requests()); diff != "" {
+		t.Errorf("requests to IPQS (-want +got):\n%s", diff)
 	}
 }
 
-func brings(end string) bool { return end == "published" || end == "score unknown" }
-
-// of returns what was imported about an observable: itself, and the notes on it.
-func of(p *openctitest.Platform, observable string) []openctitest.Import {
-	var found []openctitest.Import
-	for id, imported := range p.Imported() {
-		var o struct {
-			ObjectRefs []string `json:"object_refs"`
-		}
-		if json.Unmarshal(imported.Object, &o) == nil && slices.Contains(o.ObjectRefs, observable) || id == observable {
-			found = append(found, imported)
-		}
-	}
-	if len(found) < 2 {
-		return nil // not all of it has come yet
-	}
-	return found
-}
-
-func checkWork(t *testing.T, p *openctitest.Platform, c cell, r release) {
+// checkMessages compares every message: all keys of its envelope, and its object with the golden file.
+func (c *cell) checkMessages(t *testing.T, messages []message) {
 	t.Helper()
-	work, ok := p.Work(c.work)
-	if !ok {
-		t.Fatal("the work is gone")
+	if c.trigger == "playbook" || !c.brings() {
+		if len(messages) > 0 {
+			t.Errorf("%d messages were published, want none", len(messages))
+		}
+		return
 	}
-	if work.Status != "complete" || work.Forced || work.ReceivedTimes != 1 || work.ProcessedTimes != 1 || work.Dropped > 0 {
-		t.Errorf("work = %+v, want it complete, received and ended once, nothing dropped", work)
+	var objects []json.RawMessage
+	for i, m := range messages {
+		want := map[string]any{
+			"action_sequence": float64(i + 1), "applicant_id": openctitest.UserID, "entities_types": []any{}, "update": c.force,
+		}
+		if c.manualAs && c.trigger == "manual" {
+			want["applicant_id"] = manualUser
+		}
+		if c.bundleType {
+			want["bundle_type"] = "QUEUE_BUNDLE"
+		}
+		if c.noSplit {
+			want["no_split"] = false
+		}
+		if c.drafts {
+			want["draft_id"] = nil
+		}
+		if c.trigger == "draft" {
+			want["draft_id"] = draftID
+		}
+		if c.tracked {
+			want["work_id"] = c.work
+		}
+		if diff := cmp.Diff(want, m.Envelope); diff != "" {
+			t.Errorf("envelope of message %d (-want +got):\n%s", i+1, diff)
+		}
+		objects = append(objects, m.Object)
 	}
-	objects := of(p, c.observable)
+	golden(t, "published "+c.end, objects)
+}
+
+var letter = regexp.MustCompile(`dead letter [0-9A-Z]{26}`)
+
+// checkWork compares the whole work.
+func (c *cell) checkWork(ctx context.Context, t *testing.T, messages int) {
+	t.Helper()
+	platform := c.world.Platform
+	err := platform.Wait(ctx, func() bool {
+		w, _ := platform.Work(c.work)
+		return w.Status == "complete"
+	})
+	if err != nil {
+		t.Errorf("waiting for the work to be complete: %v", err)
+	}
+	got, _ := platform.Work(c.work)
+	want := openctitest.Work{
+		ID: c.work, ConnectorID: standin.ConnectorID, EntityID: c.observable, Status: "complete",
+		ReceivedTimes: 1, ProcessedTimes: 1,
+		Messages: []openctitest.WorkMessage{{Message: "IPQS: the job is being worked on."}},
+		Alive:    got.Alive, // the platform's own business
+	}
+	sentence := openctitest.WorkMessage{Message: sentences[c.end]}
+	if c.brings() {
+		sentence.Message = strings.Replace(sentence.Message, "N objects", fmt.Sprintf("%d objects", messages), 1)
+		want.Messages = append(want.Messages, sentence)
+	} else {
+		want.Errors = []openctitest.WorkMessage{sentence}
+	}
 	switch {
-	case brings(c.end):
-		if len(work.Errors) > 0 || len(objects) == 0 {
-			t.Errorf("work has errors %v and %d objects, want none and some", work.Errors, len(objects))
-		}
-	case len(work.Errors) != 1 || !strings.HasPrefix(work.Errors[0].Message, sentences[c.end]):
-		t.Errorf("work has errors %v, want one that begins with %q", work.Errors, sentences[c.end])
-	case len(objects) > 0:
-		t.Errorf("%d objects came of a job that brings none", len(objects))
+	case c.tracked && c.brings():
+		want.Expected, want.Processed, want.Imported = messages, messages, messages
+	case c.byReport:
+		want.Expected, want.Processed = 1, 1
 	}
-	counted := 0
-	switch {
-	case r.tracked && brings(c.end):
-		counted = work.Imported
-		if counted < 3 { // the author, the observable, the note
-			t.Errorf("%d objects are counted for the work, want all of them", counted)
-		}
-	case r.byReport:
-		counted = 1
+	for i := range got.Errors {
+		got.Errors[i].Message = letter.ReplaceAllString(got.Errors[i].Message, "dead letter ID")
 	}
-	if work.Expected != counted || work.Processed != counted {
-		t.Errorf("work expects %d and has %d, want %d of both", work.Expected, work.Processed, counted)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("work (-want +got):\n%s", diff)
 	}
-	for _, imported := range objects {
-		if named := slices.Contains(imported.Works, c.work); named != r.tracked {
-			t.Errorf("an object names its work: %v, want %v on this release", named, r.tracked)
-		}
-		if c.trigger == "draft" && imported.DraftID != draftID {
-			t.Errorf("an object goes into draft %q, want %q", imported.DraftID, draftID)
-		}
-		if asUser := imported.ApplicantID != openctitest.UserID; asUser != (r.manualAs && c.trigger == "manual") {
-			t.Errorf("an object is imported as %s", imported.ApplicantID)
-		}
-	}
-	checkScore(t, p, c)
+	c.checkObservable(t)
 }
 
-// checkScore looks at what the observable has in the end: labels are only ever added, and without a score none is.
-func checkScore(t *testing.T, p *openctitest.Platform, c cell) {
+// checkObservable looks at what the observable has in the end: labels are only ever added, and without a score none is.
+func (c *cell) checkObservable(t *testing.T) {
 	t.Helper()
-	o, _ := p.Observable(c.observable)
-	scored := c.end == "published"
-	if (o.Score != nil) != scored {
-		t.Errorf("the observable's score = %v, want one: %v", o.Score, scored)
+	o, _ := c.world.Platform.Observable(c.observable)
+	labels := []string{"seen before"}
+	var score *int
+	if c.end == "published" {
+		labels, score = append(labels, `IPQS:RISK="CRITICAL"`), new(87)
 	}
-	ours := slices.ContainsFunc(o.Labels, func(label string) bool { return strings.HasPrefix(label, "IPQS:RISK=") })
-	if ours != scored || !slices.Contains(o.Labels, "seen before") {
-		t.Errorf("the observable's labels = %q, want the old one, and ours: %v", o.Labels, scored)
+	if diff := cmp.Diff(labels, o.Labels); diff != "" {
+		t.Errorf("the observable's labels (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(score, o.Score); diff != "" {
+		t.Errorf("the observable's score (-want +got):\n%s", diff)
 	}
 }
 
-func checkPlaybook(t *testing.T, p *openctitest.Platform, c cell) {
+// checkPlaybook compares the one answer: the bundle as it came where nothing came of the job, else its objects and ours.
+func (c *cell) checkPlaybook(t *testing.T) {
 	t.Helper()
-	var answers []openctitest.PlaybookAnswer
-	for _, a := range p.PlaybookAnswers() {
-		if a.ExecutionID == c.work {
-			answers = append(answers, a)
-		}
+	answers := c.world.Platform.PlaybookAnswers()
+	if len(answers) != 1 || answers[0].ExecutionID != c.work || answers[0].DataInstanceID != c.observable {
+		t.Fatalf("answers = %+v, want one, to the step that asked", answers)
 	}
-	if len(answers) != 1 {
-		t.Fatalf("the step was answered %d times, want once", len(answers))
+	if works := c.world.Platform.Works(); len(works) > 0 {
+		t.Errorf("there are works %+v, want none for a playbook", works)
 	}
 	answer := answers[0]
-	if objects := of(p, c.observable); len(objects) > 0 {
-		t.Errorf("%d objects of a playbook's job were published", len(objects))
-	}
-	if !brings(c.end) {
+	if !c.brings() {
 		if !bytes.Equal(answer.Bundle, answer.Previous) {
 			t.Errorf("answer = %s, want the bundle as it came: %s", answer.Bundle, answer.Previous)
 		}
 		return
 	}
-	previous, given := bundleObjects(t, answer.Previous), bundleObjects(t, answer.Bundle)
-	for id := range previous {
-		if _, ok := given[id]; !ok {
-			t.Errorf("%s of the playbook's bundle is not in the answer", id)
-		}
+	var previous, given struct {
+		ID      string
+		Objects []json.RawMessage
 	}
-	if len(given) <= len(previous) {
-		t.Errorf("the answer has %d objects, the bundle had %d: nothing was added", len(given), len(previous))
-	}
-	base := string(given[c.observable])
-	if scored := strings.Contains(base, `"score"`) && strings.Contains(base, `IPQS:RISK=`); scored != (c.end == "published") {
-		t.Errorf("the observable = %s, want a score and a label: %v", base, c.end == "published")
-	}
-	if !strings.Contains(base, "seen before") || strings.Contains(base, "x_opencti_labels") {
-		t.Errorf("the observable = %s, want its old label, and no custom property beside the extension's", base)
-	}
-}
-
-func bundleObjects(t *testing.T, bundle json.RawMessage) map[string]json.RawMessage {
-	t.Helper()
-	var b struct{ Objects []json.RawMessage }
-	if err := json.Unmarshal(bundle, &b); err != nil {
-		t.Fatal(err)
-	}
-	objects := map[string]json.RawMessage{}
-	for _, object := range b.Objects {
-		var o struct{ ID string }
-		if err := json.Unmarshal(object, &o); err != nil {
+	for text, into := range map[*json.RawMessage]any{&answer.Previous: &previous, &answer.Bundle: &given} {
+		if err := json.Unmarshal(*text, into); err != nil {
 			t.Fatal(err)
 		}
-		objects[o.ID] = object
 	}
-	return objects
+	if given.ID != previous.ID || len(previous.Objects) != 1 || len(given.Objects) <= 1 {
+		t.Errorf("answer = %s with %d objects, want %s with more than its %d", given.ID, len(given.Objects), previous.ID, len(previous.Objects))
+	}
+	golden(t, "answered "+c.end, given.Objects)
 }

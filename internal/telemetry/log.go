@@ -11,13 +11,13 @@ import (
 //
 // With asJSON, a record is what OpenCTI's Python helper writes, so that what operators built on it goes on working:
 // timestamp (UTC), level (DEBUG, INFO, WARNING, ERROR), name, message, and everything else under attributes. Durations
-// are texts such as 1.5s. Without asJSON it is slog's text form.
+// are texts such as 1.5s. Without asJSON it is slog's text form. In both a line that is about a job says so: [WithJob].
 func NewLogger(w io.Writer, level slog.Leveler, asJSON bool) *slog.Logger {
 	if !asJSON {
-		return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+		return slog.New(jobHandler{slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})})
 	}
 	handler := slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: asHelper})
-	return slog.New(handler.
+	return slog.New(jobHandler{handler}.
 		WithAttrs([]slog.Attr{slog.String("name", "ipqs-worker")}).
 		WithGroup("attributes"))
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -15,9 +14,7 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/exporters/stdout/stdouttrace"
 	"go.opentelemetry.io/otel/propagation"
-	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 )
@@ -63,22 +60,8 @@ func Tracing(ctx context.Context, o Options) (trace.TracerProvider, func(context
 	if len(exporters) == 0 && len(o.Processors) == 0 {
 		return noop.NewTracerProvider(), func(context.Context) error { return nil }, nil
 	}
-	about, err := resource.New(ctx,
-		resource.WithTelemetrySDK(),
-		resource.WithHost(),
-		resource.WithAttributes(
-			semconv.ServiceName(o.ServiceName),
-			semconv.ServiceVersion(o.Version),
-			semconv.ServiceInstanceID(o.InstanceID),
-		),
-		resource.WithFromEnv(),
-	)
-	if err != nil { // what could be found out is there all the same
-		o.Logger.WarnContext(ctx, "traces tell less about this process", slog.Any("error", err))
-	}
-
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
-	options := []sdktrace.TracerProviderOption{sdktrace.WithResource(about), sdktrace.WithIDGenerator(jobIDs{})}
+	options := []sdktrace.TracerProviderOption{sdktrace.WithResource(about(ctx, o)), sdktrace.WithIDGenerator(jobIDs{})}
 	for _, e := range exporters {
 		quiet := &quietExporter{SpanExporter: e, logger: o.Logger, life: life}
 		var batch []sdktrace.BatchSpanProcessorOption
@@ -105,7 +88,7 @@ func Tracing(ctx context.Context, o Options) (trace.TracerProvider, func(context
 // fromEnvironment returns the exporters that the standard variables ask for: by default one for OTLP if they name a
 // collector. (The specification's default is a collector on this machine; most operators have none.)
 func fromEnvironment(ctx context.Context, o Options) ([]sdktrace.SpanExporter, error) {
-	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") {
+	if disabled() {
 		return nil, nil
 	}
 	names := os.Getenv("OTEL_TRACES_EXPORTER")
@@ -122,12 +105,11 @@ func fromEnvironment(ctx context.Context, o Options) ([]sdktrace.SpanExporter, e
 		case "", "none":
 			continue
 		case "otlp":
-			e, err = otlp(ctx)
+			e, err = choose(signalTraces,
+				func() (sdktrace.SpanExporter, error) { return otlptracegrpc.New(ctx) },
+				func() (sdktrace.SpanExporter, error) { return otlptracehttp.New(ctx) })
 		case "console":
-			if o.Console == nil {
-				o.Console = os.Stderr
-			}
-			e, err = stdouttrace.New(stdouttrace.WithWriter(o.Console))
+			e, err = stdouttrace.New(stdouttrace.WithWriter(o.console()))
 		default:
 			err = fmt.Errorf("OTEL_TRACES_EXPORTER: found %q, want otlp, console or none", name)
 		}
@@ -137,46 +119,4 @@ func fromEnvironment(ctx context.Context, o Options) ([]sdktrace.SpanExporter, e
 		exporters = append(exporters, e)
 	}
 	return exporters, nil
-}
-
-// otlp returns the exporter for the protocol that the variables name. None of them connects before it has spans.
-func otlp(ctx context.Context) (sdktrace.SpanExporter, error) {
-	protocol := first("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-	switch protocol {
-	case "grpc":
-		if err := checkEndpoint("4317", func(*url.URL) bool { return true }); err != nil { // there are many schemes
-			return nil, err
-		}
-		return otlptracegrpc.New(ctx)
-	case "", "http/protobuf", "http/json":
-		if err := checkEndpoint("4318", func(u *url.URL) bool {
-			return u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
-		}); err != nil {
-			return nil, err
-		}
-		return otlptracehttp.New(ctx)
-	default:
-		return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_PROTOCOL: found %q, want grpc, http/protobuf or http/json", protocol)
-	}
-}
-
-// checkEndpoint refuses an address that the exporters cannot use: they would log that and send to localhost instead.
-func checkEndpoint(port string, usable func(*url.URL) bool) error {
-	for _, env := range []string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"} {
-		v := os.Getenv(env)
-		if u, err := url.Parse(v); v != "" && (err != nil || !usable(u)) { // v may hold a password
-			return fmt.Errorf("%s: found no usable address, want one such as http://localhost:%s", env, port)
-		}
-	}
-	return nil
-}
-
-// first returns the value of the first variable that is set.
-func first(names ...string) string {
-	for _, name := range names {
-		if v := os.Getenv(name); v != "" {
-			return v
-		}
-	}
-	return ""
 }

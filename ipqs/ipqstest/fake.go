@@ -34,8 +34,6 @@ type Options struct {
 	Key string
 	// FreePlan puts texts that sell a bigger plan where an enterprise account gets data, and leaves fields out.
 	FreePlan bool
-	// Credits is how many lookups the account pays for; zero is without end. /account says how many are left.
-	Credits int
 	// Latency is how long an answer takes, give or take LatencyJitter.
 	Latency, LatencyJitter time.Duration
 	// Faults is how often an answer is none.
@@ -114,7 +112,6 @@ type Fake struct {
 	lookups  map[ipqs.Query]int // how many times each value was asked for
 	requests map[ipqs.Kind]int
 	log      []Request
-	spent    int // credits
 }
 
 var _ http.Handler = (*Fake)(nil)
@@ -163,12 +160,8 @@ func (f *Fake) Log() []Request {
 	return append([]Request(nil), f.log...)
 }
 
-// ServeHTTP answers /api/json/{ip,email,phone,url} and /api/json/account/{key} as IPQS does.
+// ServeHTTP answers /api/json/{ip,email,phone,url} as IPQS does.
 func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if strings.HasPrefix(r.URL.Path, accountPath) {
-		f.account(w, r)
-		return
-	}
 	path, ok := strings.CutPrefix(r.URL.Path, apiPath)
 	endpoint, inPath, _ := strings.Cut(path, "/")
 	kind := ipqs.Kind(endpoint)
@@ -194,7 +187,7 @@ func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		page(w, http.StatusServiceUnavailable, "Service Unavailable")
 	case mode == InvalidKey, key == "", f.options.Key != "" && key != f.options.Key, inPath != "":
 		send(w, refusal(MessageInvalidKey))
-	case mode == NoCredits, mode == Healthy && !f.pay():
+	case mode == NoCredits:
 		send(w, refusal(MessageNoCredits))
 	case mode == QuotaExceeded:
 		send(w, refusal(MessageQuota))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -30,9 +31,14 @@ var _ pipeline.Postbox = (*Transport)(nil)
 // hand of another browser are not seen.
 //
 // A replay and the end of its letter are one AMQP transaction: whenever the client dies, the broker has done both or
-// neither. This holds on classic and quorum queues, as the broker's channel carries out a commit as a whole. It does not make
-// the two queues' disks one: a commit does not hold the ack back until the message is on disk, so a broker that dies within
-// that moment may have both or none of them afterwards.
+// neither. This holds on classic and quorum queues, as the broker's channel carries out a commit as a whole. With a confirmed
+// publication first and the ack after it, a client that dies in between would leave both.
+//
+// But a transaction does not make the two queues' disks one: a commit does not hold the ack back until the message is on
+// disk, so a broker that dies within that moment may have both or none of them afterwards. So when the connection is lost
+// before the answer to a commit, Browse waits for the next one, and publishes the replay once more unless the letter is
+// still there: that one is confirmed, and marked by [pipeline.MetadataRepeated]. Only if broker and client die in the same
+// moment, a letter can be gone.
 //
 // A replay to a queue that does not exist is [ErrUnroutable], one to a classic queue that is full [ErrRefused]; both keep the
 // letter. RabbitMQ 3.10 does not tell of a full quorum queue in a transaction, and the message would be gone: do not limit
@@ -77,8 +83,10 @@ type browser struct {
 	conn         *amqp.Connection
 	ch           *amqp.Channel
 	returns      chan amqp.Return
-	drops        int  // acked in the open transaction
-	abandoned    bool // a call did not end in time: its goroutine may still use the fields above
+	drops        int // acked in the open transaction
+	// committing says that a replay's commit was sent and has no answer.
+	committing atomic.Bool
+	abandoned  bool // a call did not end in time: its goroutine may still use the fields above
 }
 
 func (b *browser) run(ctx context.Context, visit func(*message.Message) (pipeline.Fate, error)) error {
@@ -247,7 +255,11 @@ func (b *browser) replay(ctx context.Context, d amqp.Delivery, fate pipeline.Fat
 	finish, cancel := b.finishing(ctx)
 	defer cancel()
 	queue := t.options.queueName(fate.To)
-	if err := b.call(finish, func() error { return b.exchange(d, queue, publishing) }); err != nil {
+	err = b.call(finish, func() error { return b.exchange(d, queue, publishing) })
+	if err != nil && b.committing.Load() {
+		err = b.resolve(ctx, d, fate.To, publishing, err)
+	}
+	if err != nil {
 		return fmt.Errorf("replaying to topic %s: %w", fate.To, err)
 	}
 	return nil
@@ -271,7 +283,9 @@ func (b *browser) exchange(d amqp.Delivery, queue string, publishing amqp.Publis
 	if err := b.ch.Ack(d.DeliveryTag, false); err != nil {
 		return err
 	}
+	b.committing.Store(true)
 	err := b.ch.TxCommit()
+	b.committing.Store(err != nil && b.conn.IsClosed()) // An exception of the channel is an answer.
 	select {
 	case r, ok := <-b.returns: // The broker returns a message before it answers, and the library keeps the order.
 		if ok {

@@ -204,6 +204,7 @@ func TestReplayRefused(t *testing.T) {
 type cut struct {
 	net.Conn
 	left *atomic.Int64
+	dies func() // called when it does
 }
 
 func (c cut) Write(p []byte) (int, error) {
@@ -212,6 +213,7 @@ func (c cut) Write(p []byte) (int, error) {
 			_, _ = c.Conn.Write(p[:n]) // Part of what was to be sent may arrive, as with a process that is killed.
 		}
 		_ = c.Close()
+		c.dies()
 		return 0, net.ErrClosed
 	}
 	return c.Conn.Write(p)
@@ -230,6 +232,7 @@ func TestReplayKilled(t *testing.T) {
 			publish(t, transport, "letters", text(fmt.Sprintf("%03d %s", i, strings.Repeat("x", 500))))
 		}
 		for round := range rounds {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			killed, err := rabbitmq.New(options(t, func(o *rabbitmq.Options) {
 				quiet(o)
 				o.Topics = names
@@ -237,13 +240,12 @@ func TestReplayKilled(t *testing.T) {
 				left.Store(3000 + rand.Int64N(3000)) // The handshakes, and some replays of 700 bytes.
 				o.Connection.AmqpConfig = &amqp.Config{Dial: func(network, addr string) (net.Conn, error) {
 					conn, err := net.Dial(network, addr)
-					return cut{conn, left}, err
+					return cut{conn, left, cancel}, err // who is killed finds nothing out
 				}}
 			}))
 			if err != nil {
 				t.Fatalf("New() = %v", err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			err = killed.Browse(ctx, "letters", func(msg *message.Message) (pipeline.Fate, error) {
 				return pipeline.Fate{Replay: msg, To: "work"}, nil
 			})

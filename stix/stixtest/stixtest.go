@@ -15,6 +15,8 @@ import (
 // base is what the schemas call the folder that they lie in.
 const base = "http://raw.githubusercontent.com/oasis-open/cti-stix2-json-schemas/stix2.1/schemas/"
 
+const observableCore = "common/cyber-observable-core.json"
+
 // Reference returns where a file or folder of the reference material beside the repository lies, and false where there is
 // none. It looks from the working directory upwards.
 func Reference(name string) (path string, ok bool) {
@@ -35,7 +37,8 @@ func Reference(name string) (path string, ok bool) {
 }
 
 // Problems validates each object of a bundle against the schema of its type in the folder schemas, and returns what is
-// wrong. Types of OpenCTI's own are held against what STIX asks of every observable. The bundle as a whole is not: OASIS'
+// wrong. Types of OpenCTI's own are held against what STIX asks of every observable, and so are artifacts: STIX wants their
+// content or its address in them, which OpenCTI, for whom a hash is enough, does not give away. The bundle as a whole is not: OASIS'
 // schema of bundles refuses every note.
 func Problems(schemas string, bundle []byte) ([]string, error) {
 	var decoded struct {
@@ -69,13 +72,16 @@ func Problems(schemas string, bundle []byte) ([]string, error) {
 }
 
 func schemaOf(schemas, objectType string) string {
+	if objectType == "artifact" {
+		return observableCore
+	}
 	for _, folder := range []string{"sdos", "sros", "observables"} {
 		name := folder + "/" + objectType + ".json"
 		if _, err := os.Stat(filepath.Join(schemas, name)); err == nil {
 			return name
 		}
 	}
-	return "common/cyber-observable-core.json"
+	return observableCore
 }
 
 // Compile returns one schema of the folder, by its path in it.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 
@@ -160,8 +161,17 @@ func (q *query) fields(set ast.SelectionSet, typ *ast.Definition, from object) (
 				return nil, err
 			}
 			result[s.Alias] = value
+		case *ast.InlineFragment:
+			if s.TypeCondition != "" && s.TypeCondition != typ.Name {
+				continue // about another type
+			}
+			more, err := q.fields(s.SelectionSet, typ, from)
+			if err != nil {
+				return nil, err
+			}
+			maps.Copy(result, more)
 		default:
-			return nil, &refusal{codeInvalid, "fragments are more than this stand-in executes"}
+			return nil, &refusal{codeInvalid, "named fragments are more than this stand-in executes"}
 		}
 	}
 	return result, nil
@@ -193,7 +203,11 @@ func (q *query) complete(f *ast.Field, typ *ast.Type, value any) (any, error) {
 		if v == nil {
 			return q.complete(f, typ, nil)
 		}
-		return q.fields(f.SelectionSet, q.schema.Types[typ.Name()], v)
+		name := typ.Name()
+		if concrete, ok := v["__typename"].(string); ok {
+			name = concrete
+		}
+		return q.fields(f.SelectionSet, q.schema.Types[name], v)
 	case []object:
 		list := make([]any, 0, len(v))
 		for _, element := range v {

@@ -281,6 +281,9 @@ func (p *Platform) apply(o map[string]any) string {
 	if text(o["type"]) == "label" {
 		p.labels[labelKey(text(o["value"]))] = label{text(o["value"]), text(o["color"])}
 	}
+	if text(o["type"]) == "indicator" {
+		p.indicatorLabels[text(o["id"])] = addLabels(p.indicatorLabels[text(o["id"])], labels)
+	}
 	known := p.observables[text(o["id"])]
 	if known == nil {
 		return ""
@@ -291,11 +294,7 @@ func (p *Platform) apply(o map[string]any) string {
 	if score != nil {
 		known.Score = score
 	}
-	for _, value := range labels {
-		if !slices.ContainsFunc(known.Labels, func(l string) bool { return labelKey(l) == labelKey(value) }) {
-			known.Labels = append(slices.Clone(known.Labels), value)
-		}
-	}
+	known.Labels = addLabels(known.Labels, labels)
 	return ""
 }
 

@@ -27,6 +27,10 @@ type Observable struct {
 	DraftID string
 	// Hidden: the connector's user may not see it.
 	Hidden bool
+	// Account is what a User-Account has besides; its Value is then what the platform makes of it.
+	Account *Account
+	// Artifact is what an Artifact has besides.
+	Artifact *Artifact
 
 	standardID, internalID string
 }
@@ -101,7 +105,13 @@ func (p *Platform) AddObservable(o Observable) string {
 	if o.Type == "StixFile" {
 		kind = "file"
 	}
-	o.standardID = standard(kind, map[string]any{"value": o.Value})
+	contributing := map[string]any{"value": o.Value}
+	if o.Account != nil {
+		o.Value, contributing = o.Account.identity()
+	} else if o.Artifact != nil && o.Artifact.SHA256 != "" {
+		contributing = map[string]any{"hashes": map[string]any{"SHA-256": o.Artifact.SHA256}}
+	}
+	o.standardID = standard(kind, contributing)
 	o.internalID = uuid.NewSHA1(stixNamespace, []byte("internal "+o.standardID)).String()
 	if o.CreatedAt == "" {
 		o.CreatedAt = time.Now().UTC().Format("2006-01-02T15:04:05.000Z")

@@ -54,31 +54,35 @@ type Platform struct {
 
 	wg sync.WaitGroup // the importers and callers
 
-	mu            sync.Mutex
-	changed       chan struct{} // closed and replaced whenever anything below changes
-	connectors    map[string]*connector
-	importers     map[string]context.CancelFunc
-	callers       map[string]context.CancelFunc
-	keys          callbackKeys
-	poster        *http.Client
-	callbacks     []CallbackAnswer
-	closed        bool
-	observables   map[string]*Observable
-	labels        map[string]label
-	works         map[string]*work
-	order         []string // the works' ids, oldest first
-	lastWork      time.Time
-	executions    map[string]*execution
-	answers       []PlaybookAnswer
-	imported      map[string]*Import
-	importedTimes int        // the sum of their Times
-	waiting       []envelope // objects whose references have not come yet
-	paused        bool
-	requests      map[string]int
-	complaints    []string
-	down          bool
-	latency       time.Duration
-	faults        map[string]*fault
+	mu          sync.Mutex
+	changed     chan struct{} // closed and replaced whenever anything below changes
+	connectors  map[string]*connector
+	importers   map[string]context.CancelFunc
+	callers     map[string]context.CancelFunc
+	keys        callbackKeys
+	poster      *http.Client
+	callbacks   []CallbackAnswer
+	closed      bool
+	observables map[string]*Observable
+	labels      map[string]label
+	// indicatorLabels are those of imported indicators, by STIX id.
+	indicatorLabels map[string][]string
+	works           map[string]*work
+	order           []string // the works' ids, oldest first
+	lastWork        time.Time
+	executions      map[string]*execution
+	stored          map[string][]byte // by file id
+	downloads       map[string]int
+	answers         []PlaybookAnswer
+	imported        map[string]*Import
+	importedTimes   int        // the sum of their Times
+	waiting         []envelope // objects whose references have not come yet
+	paused          bool
+	requests        map[string]int
+	complaints      []string
+	down            bool
+	latency         time.Duration
+	faults          map[string]*fault
 }
 
 // fault is what the next requests of an operation get.
@@ -128,11 +132,15 @@ func New(o Options) (*Platform, error) {
 		callers:     map[string]context.CancelFunc{},
 		observables: map[string]*Observable{},
 		labels:      map[string]label{},
-		works:       map[string]*work{},
-		executions:  map[string]*execution{},
-		imported:    map[string]*Import{},
-		requests:    map[string]int{},
-		faults:      map[string]*fault{},
+
+		indicatorLabels: map[string][]string{},
+		works:           map[string]*work{},
+		executions:      map[string]*execution{},
+		stored:          map[string][]byte{},
+		downloads:       map[string]int{},
+		imported:        map[string]*Import{},
+		requests:        map[string]int{},
+		faults:          map[string]*fault{},
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
@@ -160,7 +168,7 @@ func (p *Platform) Close() error {
 	return nil
 }
 
-// ServeHTTP answers POST <base>/graphql.
+// ServeHTTP answers POST <base>/graphql and GET <base>/storage/get/<file id>.
 func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	down, latency := p.down, p.latency
@@ -177,6 +185,9 @@ func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case down:
 		http.Error(w, "<html><body>503 Service Unavailable</body></html>", http.StatusServiceUnavailable)
+		return
+	case strings.Contains(r.URL.Path, storagePath):
+		p.serveFile(w, r)
 		return
 	case !strings.HasSuffix(r.URL.Path, "/graphql"):
 		http.NotFound(w, r)

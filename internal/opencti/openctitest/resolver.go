@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 )
@@ -23,9 +24,15 @@ func (p *Platform) root(ctx context.Context, draft string) object {
 		"pingConnector": resolver(func(a map[string]any) (any, error) {
 			return p.ping(ctx, text(a["id"]), a["state"])
 		}),
-		"workEdit":              resolver(p.resolveWorkEdit),
-		"stixBundlePush":        resolver(func(a map[string]any) (any, error) { return p.pushBundle(ctx, a) }),
-		"labelAdd":              resolver(p.addLabel),
+		"workEdit":       resolver(p.resolveWorkEdit),
+		"stixBundlePush": resolver(func(a map[string]any) (any, error) { return p.pushBundle(ctx, a) }),
+		"labelAdd":       resolver(p.addLabel),
+		"indicator":      resolver(func(a map[string]any) (any, error) { return p.resolveIndicator(text(a["id"])) }),
+		"stixCoreObjectEdit": resolver(func(a map[string]any) (any, error) {
+			return object{"relationDelete": resolver(func(b map[string]any) (any, error) {
+				return p.removeLabel(text(a["id"]), text(b["toId"]), text(b["relationship_type"]), draft)
+			})}, nil
+		}),
 		"playbookStepExecution": resolver(p.answerPlaybook),
 	}
 }
@@ -129,7 +136,7 @@ func (p *Platform) resolveObservable(id, draft string) (any, error) {
 	if o == nil || o.Hidden || (p.rules.drafts && o.DraftID != "" && o.DraftID != draft) {
 		return nil, nil
 	}
-	var markings, labels, organizations []object
+	var markings, organizations []object
 	for i, definition := range o.Markings {
 		family, _, _ := strings.Cut(definition, ":")
 		markings = append(markings, object{
@@ -137,9 +144,7 @@ func (p *Platform) resolveObservable(id, draft string) (any, error) {
 			"definition": definition, "x_opencti_order": i,
 		})
 	}
-	for _, value := range o.Labels {
-		labels = append(labels, object{"id": "label-" + value, "standard_id": labelID(value), "value": value, "color": p.labels[labelKey(value)].color})
-	}
+	labels := p.labelObjects(o.Labels)
 	for _, standardID := range o.Organizations {
 		organizations = append(organizations, object{"id": "organization-" + standardID, "standard_id": standardID, "name": "An organization"})
 	}
@@ -147,11 +152,13 @@ func (p *Platform) resolveObservable(id, draft string) (any, error) {
 	if o.Score != nil {
 		score = *o.Score
 	}
-	return object{
+	result := object{
 		"id": o.internalID, "standard_id": o.standardID, "entity_type": o.Type, "created_at": o.CreatedAt,
 		"objectMarking": p.refs(markings), "objectLabel": p.refs(labels), "objectOrganization": p.refs(organizations),
 		"x_opencti_score": score, "x_opencti_description": nil, "observable_value": o.Value,
-	}, nil
+	}
+	maps.Copy(result, o.own())
+	return result, nil
 }
 
 // refs shapes references as the release does: a list, or a connection.
@@ -168,26 +175,6 @@ func (p *Platform) refs(list []object) any {
 	}
 	return object{"edges": edges}
 }
-
-func (p *Platform) addLabel(a map[string]any) (any, error) {
-	input, _ := a["input"].(map[string]any)
-	value, color := text(input["value"]), text(input["color"])
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	known, ok := p.labels[labelKey(value)]
-	switch {
-	case !ok:
-		known = label{value, color}
-	case !p.rules.labelKept && color != "":
-		known.color = color
-	}
-	p.labels[labelKey(value)] = known
-	p.notify()
-	return object{"id": "label-" + known.value, "standard_id": labelID(known.value), "value": known.value, "color": known.color}, nil
-}
-
-// labelKey is what makes two labels the same one.
-func labelKey(value string) string { return strings.ToLower(strings.TrimSpace(value)) }
 
 // PlaybookAnswer is what a playbook's step was given back.
 type PlaybookAnswer struct {
