@@ -3,6 +3,7 @@ package opencti_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
@@ -10,9 +11,7 @@ import (
 	"opencti-ipqs-worker/internal/opencti/openctitest"
 )
 
-// TestPitfalls names the traps of the protocol that have no test of their own. The others: TestNamesComeFromRegistration,
-// TestRegisterInput, TestWorks (order, one end, idempotent expectations), TestOutOfOrderWorks, TestAnnounceAnswerLost,
-// TestAnswerPlaybook and TestNoWork (playbooks), TestAlwaysSendDraftHeader.
+// TestPitfalls names the traps of the protocol that have no test of their own; traps lists them all.
 func TestPitfalls(t *testing.T) {
 	t.Parallel()
 	t.Run("stix_entity is a string inside JSON, event.bundle an object", func(t *testing.T) {
@@ -61,6 +60,24 @@ func TestPitfalls(t *testing.T) {
 		id := r.platform.AddObservable(openctitest.Observable{Type: "IPv4-Addr", Value: "198.51.100.7"})
 		if _, err := r.platform.Enrich(t.Context(), id, openctitest.Auto); err == nil {
 			t.Error("a connector without scope got an automatic job")
+		}
+	})
+	t.Run("a right that the token's user lacks is named", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t, "7.260817.0")
+		for operation, ask := range map[string]func() error{
+			"Register": func() error {
+				_, err := r.client.Register(t.Context(), opencti.Connector{ID: connectorID, Name: "IPQS"})
+				return err
+			},
+			"Observable":    func() error { _, err := r.client.Entity(t.Context(), "x", ""); return err },
+			"WorkProcessed": func() error { return r.works.Processed(t.Context(), r.job("198.51.100.7").WorkID, "done") },
+			"LabelAdd":      func() error { return r.client.EnsureLabel(t.Context(), "l", "#010203") },
+		} {
+			r.platform.FailNext(operation, 1, "FORBIDDEN_ACCESS")
+			if err := ask(); !errors.Is(err, opencti.ErrForbidden) || !strings.Contains(err.Error(), operation) {
+				t.Errorf("%s without the right to it: error = %v, want ErrForbidden that names it", operation, err)
+			}
 		}
 	})
 	t.Run("the reply of a registration is never logged", func(t *testing.T) {
