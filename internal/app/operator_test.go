@@ -32,7 +32,7 @@ func TestOperatorRegistersAsWorkersDo(t *testing.T) {
 	o := Options{Logger: slog.New(slog.DiscardHandler), Config: config.Config{
 		OpenCTI: config.OpenCTI{URL: server.URL, Token: config.NewSecret("token")},
 		Connector: config.Connector{
-			ID: id, Name: "A name", Scope: []string{"Url", "IPv4-Addr"}, Auto: true, OnlyContextual: true,
+			ID: id, Name: "A name", Scope: []string{"Url", "IPv4-Addr"}, Auto: true, AutoUpdate: true, OnlyContextual: true,
 			Callback: config.Callback{On: true, URI: "http://worker.example.com:7070", Path: "/jobs"},
 		},
 	}}

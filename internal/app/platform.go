@@ -74,6 +74,7 @@ func connector(c config.Connector) opencti.Connector {
 		Name:           c.Name,
 		Scope:          c.Scope,
 		Auto:           c.Auto,
+		AutoUpdate:     c.AutoUpdate,
 		OnlyContextual: c.OnlyContextual,
 
 		PlaybookCompatible: true,

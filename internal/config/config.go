@@ -43,6 +43,8 @@ type Connector struct {
 	Scope []string
 	// Auto says whether OpenCTI sends every new observable of the scope without being asked.
 	Auto bool
+	// AutoUpdate says whether OpenCTI sends every observable of the scope that has changed (6.8.9 or newer).
+	AutoUpdate bool
 	// OnlyContextual says whether OpenCTI offers the connector inside containers only.
 	OnlyContextual bool
 	// PushByAPI says whether results go in over OpenCTI's API instead of its RabbitMQ.

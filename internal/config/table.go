@@ -168,6 +168,12 @@ func Table() []Option {
 			set:         into(func(c *Config) *bool { return &c.Connector.Auto }, parseBool),
 		},
 		{
+			Env: "CONNECTOR_AUTO_UPDATE", Kind: Bool, Default: "false",
+			Description: "Enrich every changed observable of the scope again, from OpenCTI 6.8.9 on; our own score is a change too.",
+			Accepts:     switches,
+			set:         into(func(c *Config) *bool { return &c.Connector.AutoUpdate }, parseBool),
+		},
+		{
 			Env: "CONNECTOR_ONLY_CONTEXTUAL", Kind: Bool, Default: "false",
 			Description: "Offer the connector for observables inside a container only.",
 			Accepts:     switches,

@@ -26,6 +26,7 @@ type release struct {
 	playbooks  bool // a playbook can ask
 	eventID    bool // and its answer names the event
 	drafts     bool // a job can come from a draft
+	updates    bool // a change can be told automatically
 	bundleType bool // the envelope has bundle_type
 	noSplit    bool // and no_split
 	force      bool // a score has to be forced with update
@@ -40,17 +41,17 @@ func releases() []release {
 		{version: "5.12.33", playbooks: true, force: true, tracked: true, manualAs: true},
 		{version: "6.0.0", playbooks: true, tracked: true},
 		{version: "6.4.0", playbooks: true, eventID: true, drafts: true, bundleType: true, tracked: true},
-		{version: "6.8.10", playbooks: true, eventID: true, drafts: true, bundleType: true, noSplit: true},
-		{version: "6.9.28", playbooks: true, eventID: true, drafts: true, bundleType: true, noSplit: true},
-		{version: "7.260318.0", playbooks: true, eventID: true, drafts: true, bundleType: true, noSplit: true},
-		{version: "7.260428.0", playbooks: true, eventID: true, drafts: true, bundleType: true, noSplit: true, byReport: true},
-		{version: "7.260817.0", playbooks: true, eventID: true, drafts: true, bundleType: true, noSplit: true, tracked: true},
+		{version: "6.8.10", playbooks: true, eventID: true, drafts: true, bundleType: true, updates: true, noSplit: true},
+		{version: "6.9.28", playbooks: true, eventID: true, drafts: true, bundleType: true, updates: true, noSplit: true},
+		{version: "7.260318.0", playbooks: true, eventID: true, drafts: true, bundleType: true, updates: true, noSplit: true},
+		{version: "7.260428.0", playbooks: true, eventID: true, drafts: true, bundleType: true, updates: true, noSplit: true, byReport: true},
+		{version: "7.260817.0", playbooks: true, eventID: true, drafts: true, bundleType: true, updates: true, noSplit: true, tracked: true},
 	}
 }
 
 // The triggers, and the ways that a job can end.
 var (
-	triggers = []string{"manual", "auto", "playbook", "draft"}
+	triggers = []string{"manual", "auto", "auto update", "playbook", "draft"}
 	ends     = []string{"published", "score unknown", "out of scope", "above TLP", "dead-lettered"}
 )
 
@@ -93,6 +94,8 @@ func (c *cell) exists() bool {
 		return c.drafts
 	case "auto":
 		return c.end != "out of scope"
+	case "auto update":
+		return c.updates && c.end != "out of scope"
 	default:
 		return true
 	}
@@ -122,7 +125,7 @@ func TestEveryReleaseTriggerAndEnd(t *testing.T) {
 			}
 		}
 	}
-	if want := 9*4 + 9*5 + 8*5 + 6*5; cells != want {
+	if want := 9*4 + 5*4 + 9*5 + 8*5 + 6*5; cells != want {
 		t.Errorf("the matrix has %d cells, want %d", cells, want)
 	}
 }
@@ -136,7 +139,7 @@ func (c *cell) run(t *testing.T) {
 		if o.End != "" {
 			ends <- o
 		}
-	}, "CONNECTOR_SCOPE=Domain-Name")
+	}, "CONNECTOR_SCOPE=Domain-Name", "CONNECTOR_AUTO_UPDATE=true")
 	c.ask(ctx, t)
 	select {
 	case o := <-ends:
@@ -183,7 +186,9 @@ func (c *cell) ask(ctx context.Context, t *testing.T) {
 		answer = ipqstest.Refusal(ipqstest.MessageInvalidURL)
 	}
 	c.world.IPQS.Script(ipqs.KindURL, value, answer)
-	trigger, draft := map[string]openctitest.Trigger{"auto": openctitest.Auto, "playbook": openctitest.ByPlaybook}[c.trigger], ""
+	trigger, draft := map[string]openctitest.Trigger{
+		"auto": openctitest.Auto, "auto update": openctitest.AutoUpdate, "playbook": openctitest.ByPlaybook,
+	}[c.trigger], ""
 	if trigger == "" {
 		trigger = openctitest.Manual
 	}

@@ -180,3 +180,37 @@ func TestTriggerFiltersReplaceAuto(t *testing.T) {
 		t.Errorf("work = %+v, want objects and no error", w)
 	}
 }
+
+// TestOurOwnChangeChangesNothingTheSecondTime: with auto_update what we import comes back as a change. Then we import the
+// same again, which the platform takes for no change, and that is the end of it.
+func TestOurOwnChangeChangesNothingTheSecondTime(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	to := &pushed{}
+	world := connect(ctx, t, standin.Options{}, to, nil, "CONNECTOR_AUTO_UPDATE=true")
+	world.IPQS.Script(ipqs.KindURL, value, scored("87"), scored("87"))
+	id := world.Platform.AddObservable(openctitest.Observable{Type: "Domain-Name", Value: value, Labels: []string{"seen before"}})
+	var imports [2]map[string]any
+	var labels [2][]string
+	for i := range imports {
+		if _, err := world.Platform.Enrich(ctx, id, openctitest.AutoUpdate); err != nil {
+			t.Fatal(err)
+		}
+		if err := world.Platform.WaitWorks(ctx, i+1); err != nil {
+			t.Fatal(err)
+		}
+		all := objectsOf(t, to.all(t), "domain-name")
+		o, _ := world.Platform.Observable(id)
+		imports[i], labels[i] = all[len(all)-1], o.Labels
+	}
+	if diff := cmp.Diff(imports[0], imports[1]); diff != "" {
+		t.Errorf("the observable's second import (-first +second):\n%s", diff)
+	}
+	if diff := cmp.Diff(labels[0], labels[1]); diff != "" {
+		t.Errorf("its labels after it (-first +second):\n%s", diff)
+	}
+	if notes := objectsOf(t, to.all(t), "note"); len(notes) != 2 || notes[0]["id"] != notes[1]["id"] {
+		t.Errorf("%d notes %v, want the same one twice", len(notes), notes)
+	}
+}
