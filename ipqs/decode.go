@@ -32,6 +32,8 @@ func (e envelope) answers(kind Kind) bool {
 		return e.Success != False
 	case "not_found", "not_cached":
 		return true
+	case "":
+		return e.Success == True || e.Success == False && strings.Contains(strings.ToLower(string(e.Message)), "not found")
 	default:
 		return e.Success == True
 	}

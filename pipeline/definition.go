@@ -13,6 +13,7 @@ type World struct {
 	Works     Works
 	Playbooks stages.Playbooks
 	Risks     ipqs.Lookuper
+	Sources   stages.Sources
 	Labels    stages.Labels
 	Intake    stages.Intake
 	Envelope  stages.Envelope
@@ -42,7 +43,7 @@ const FirstHop = "resolve"
 // Definition is the whole pipeline: five hops, in the order a job makes them.
 func Definition(w World) []Hop {
 	resolve := stages.SkippingRecent(stages.Resolve(w.Entities, w.Works, w.Policy), w.Recents)
-	lookup := stages.Lookup(w.Risks, w.Now)
+	lookup := stages.Lookup(w.Risks, w.Now, w.Sources)
 	if w.SkipOverBudget {
 		lookup = stages.SkippingOverBudget(lookup)
 	}

@@ -47,6 +47,8 @@ const (
 	ReasonNotFound       Reason = "not_found"       // OpenCTI does not show us the entity
 	ReasonMalformed      Reason = "malformed"       // an answer, or a job, that cannot be read
 	ReasonUnsupported    Reason = "unsupported"     // a type we have no endpoint for
+	ReasonEmpty          Reason = "empty"           // nothing to look up: an account without a name, an artifact without a file
+	ReasonTooLarge       Reason = "too_large"       // a file above IPQS_ARTIFACT_MAX_SIZE
 	ReasonScope          Reason = "scope"           // outside CONNECTOR_SCOPE
 	ReasonTLP            Reason = "tlp"             // marked above IPQS_MAX_TLP
 	ReasonPrivate        Reason = "private_address" // an address nobody outside can know

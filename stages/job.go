@@ -24,6 +24,7 @@ type Job struct {
 
 	Request *opencti.Request `json:"request,omitempty"` // what OpenCTI asked
 	Entity  *opencti.Entity  `json:"entity,omitempty"`  // what it asked about
+	Scan    *Scan            `json:"scan,omitempty"`    // what IPQS has begun for it and not finished
 	Risk    *Risk            `json:"risk,omitempty"`    // what IPQS said
 	Verdict *Verdict         `json:"verdict,omitempty"` // what we conclude
 	Bundle  json.RawMessage  `json:"bundle,omitempty"`  // the STIX bundle to publish, encoded
@@ -110,6 +111,14 @@ func (j Job) Playbook() *opencti.Playbook {
 		return nil
 	}
 	return j.Request.Playbook
+}
+
+// draft is the draft that the job is in, "" for none.
+func (j Job) draft() string {
+	if j.Request == nil {
+		return ""
+	}
+	return j.Request.DraftID
 }
 
 // urgent reports whether somebody waits for the job: who asked for it, or a playbook.

@@ -91,7 +91,7 @@ func TestBundleOfAPlaybookGolden(t *testing.T) {
 			bundle := func() []byte {
 				resolve := Resolve(fakeEntities(func(string, string) (opencti.Entity, error) { return tt.entity, nil }), &platform{},
 					Policy{Scope: []string{tt.entity.Type}, MaxTLP: opencti.TLPAmber})
-				lookup := Lookup(fakeRisks(func(ipqs.Query) (*ipqs.Report, error) { return tt.report, nil }), func() time.Time { return at })
+				lookup := Lookup(fakeRisks(func(ipqs.Query) (*ipqs.Report, error) { return tt.report, nil }), func() time.Time { return at }, Sources{})
 				job := Job{ID: "execution/step/1", Request: request}
 				for _, stage := range []Stage{resolve, lookup, Score(Scoring{FlagLabels: true}), Bundle(both)} {
 					var err error

@@ -94,7 +94,7 @@ func TestLookup(t *testing.T) {
 					t.Errorf("asked %+v, want %+v", q, want)
 				}
 				return answered, nil
-			}), func() time.Time { return zoned })
+			}), func() time.Time { return zoned }, Sources{})
 			job, err := stage.Run(context.Background(), Job{Entity: &entity})
 			if err != nil {
 				t.Fatalf("Run() error = %v", err)
@@ -110,7 +110,7 @@ func TestLookupOfATypeWithoutEndpoint(t *testing.T) {
 	t.Parallel()
 	entity := ipv4()
 	entity.Type = "Mutex"
-	stage := Lookup(fakeRisks(func(ipqs.Query) (*ipqs.Report, error) { return nil, errors.New("asked") }), time.Now)
+	stage := Lookup(fakeRisks(func(ipqs.Query) (*ipqs.Report, error) { return nil, errors.New("asked") }), time.Now, Sources{})
 	_, err := stage.Run(context.Background(), Job{Entity: &entity})
 	if f := AsFault(err); f == nil || f.Class != Permanent || f.Reason != ReasonUnsupported {
 		t.Errorf("Run() error = %+v, want a permanent fault, unsupported", f)

@@ -102,7 +102,7 @@ func TestAJobOverBudgetIsSkippedWhereItIsNotToWait(t *testing.T) {
 			risks := fakeRisks(func(ipqs.Query) (*ipqs.Report, error) {
 				return nil, &ipqs.APIError{Class: tt.class, Message: "the 5 credits for a day are spent"}
 			})
-			_, err := SkippingOverBudget(Lookup(risks, func() time.Time { return at })).Run(t.Context(), job)
+			_, err := SkippingOverBudget(Lookup(risks, func() time.Time { return at }, Sources{})).Run(t.Context(), job)
 			if f := AsFault(err); f == nil || f.Class != tt.want || f.Reason != tt.reason {
 				t.Errorf("Run() = %+v, want %s, %s", f, tt.want, tt.reason)
 			}
@@ -123,7 +123,7 @@ func TestTheClockOfAKeptAnswerIsWhenItWasGiven(t *testing.T) {
 	})
 	entity := ipv4()
 	job := Job{Request: &opencti.Request{Mode: "manual"}, Entity: &entity}
-	job, err := Lookup(risks, func() time.Time { return at }).Run(t.Context(), job)
+	job, err := Lookup(risks, func() time.Time { return at }, Sources{}).Run(t.Context(), job)
 	if err != nil || !job.Risk.At.Equal(given) {
 		t.Errorf("Run() stamps %v, %v, want %v", job.Risk, err, given)
 	}

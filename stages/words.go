@@ -58,7 +58,7 @@ func (f *Fault) sentence(job Job) string {
 			return "IPQS gave an answer that cannot be read"
 		}
 		return "The job cannot be read: " + f.Error()
-	case ReasonUnsupported, ReasonScope, ReasonTLP, ReasonPrivate, ReasonRecent:
+	case ReasonUnsupported, ReasonScope, ReasonTLP, ReasonPrivate, ReasonRecent, ReasonEmpty, ReasonTooLarge:
 		return capital(f.Error()) // ours, and written to be read
 	case ReasonCircuitOpen:
 		return "IPQS failed too often just before and was not asked"
@@ -96,6 +96,10 @@ func noun(entityType string) string {
 		return "such URL"
 	case "Domain-Name":
 		return "such domain"
+	case typeAccount:
+		return "such account"
+	case typeArtifact:
+		return "such file"
 	default:
 		return "such value"
 	}

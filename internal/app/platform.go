@@ -53,7 +53,8 @@ func newRisks(c config.Config, version string, logger *slog.Logger) (*ipqs.Break
 		Key:       c.IPQS.PrivateKey.Reveal(),
 		UserAgent: userAgent(version),
 
-		Parameters: parameters(c.IPQS),
+		Parameters:   parameters(c.IPQS),
+		PersonalData: c.IPQS.IncludePersonalData,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the IPQS client: %w", err)
@@ -161,6 +162,18 @@ func (l *labels) has(value string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.made[value]
+}
+
+// sources is what a lookup reads for itself. Its time limit is above all those of the client.
+func sources(c config.IPQS, credentials stages.Credentials, files stages.Files) stages.Sources {
+	longest := time.Minute
+	for _, kind := range ipqs.Kinds() {
+		longest = max(longest, parameters(c).Timeout(kind)+10*time.Second)
+	}
+	return stages.Sources{
+		Credentials: credentials, Files: files, Timeout: longest,
+		Scanning: stages.Scanning{On: c.Artifact.Scan, MaxSize: c.Artifact.MaxSize, Wait: c.Artifact.ScanWait},
+	}
 }
 
 // parameters are the operator's choices in IPQS' terms.

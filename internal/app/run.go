@@ -106,6 +106,7 @@ func newWorker(o Options) (*worker, error) {
 		Works:     works(o.Config.Connector, w.works),
 		Playbooks: client,
 		Risks:     breaker,
+		Sources:   sources(o.Config.IPQS, client, client),
 		Labels:    newLabels(client, o.Logger),
 		Envelope:  envelope(o.Config.Connector, w.presence),
 		Now:       o.Now,
