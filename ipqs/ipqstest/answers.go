@@ -27,6 +27,10 @@ var endpoints = map[ipqs.Kind]func(value string, free bool) map[string]any{
 	ipqs.KindEmail: emailAnswer,
 	ipqs.KindPhone: phoneAnswer,
 	ipqs.KindURL:   urlAnswer,
+
+	ipqs.KindLeakEmail:    leakAnswer(ipqs.KindLeakEmail),
+	ipqs.KindLeakUsername: leakAnswer(ipqs.KindLeakUsername),
+	ipqs.KindLeakPassword: leakAnswer(ipqs.KindLeakPassword),
 }
 
 type network struct {

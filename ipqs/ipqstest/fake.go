@@ -40,6 +40,8 @@ type Options struct {
 	Faults FaultRates
 	// SlowFor is how long a slow answer takes, default 30 s: longer than a client waits.
 	SlowFor time.Duration
+	// ScanPolls is how often a scan's result is asked for in vain, default 1; negative is never in vain.
+	ScanPolls int
 	// Seed decides which lookups are hit by Faults: the same seed hits the same lookups of the same values.
 	Seed uint64
 }
@@ -112,6 +114,8 @@ type Fake struct {
 	lookups  map[ipqs.Query]int // how many times each value was asked for
 	requests map[ipqs.Kind]int
 	log      []Request
+	scans    map[string]*scan // by request id
+	scanned  map[string]*scan // by the file's SHA-256
 }
 
 var _ http.Handler = (*Fake)(nil)
@@ -121,12 +125,17 @@ func New(o Options) *Fake {
 	if o.SlowFor == 0 {
 		o.SlowFor = 30 * time.Second
 	}
+	if o.ScanPolls == 0 {
+		o.ScanPolls = 1
+	}
 	return &Fake{
 		options:  o,
 		mode:     Healthy,
 		scripts:  make(map[ipqs.Query][]Response),
 		lookups:  make(map[ipqs.Query]int),
 		requests: make(map[ipqs.Kind]int),
+		scans:    make(map[string]*scan),
+		scanned:  make(map[string]*scan),
 	}
 }
 
@@ -138,7 +147,7 @@ func (f *Fake) SetMode(m Mode) {
 }
 
 // Script makes the next lookups of the value get these responses, one after the other; then it is answered as usual.
-// Another call adds to what is left.
+// Another call adds to what is left. The value of a file is its name, that of a result its scan's request id.
 func (f *Fake) Script(kind ipqs.Kind, value string, responses ...Response) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -160,21 +169,24 @@ func (f *Fake) Log() []Request {
 	return append([]Request(nil), f.log...)
 }
 
-// ServeHTTP answers /api/json/{ip,email,phone,url} as IPQS does.
+// ServeHTTP answers below /api/json/ as IPQS does.
 func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path, ok := strings.CutPrefix(r.URL.Path, apiPath)
-	endpoint, inPath, _ := strings.Cut(path, "/")
-	kind := ipqs.Kind(endpoint)
-	_, known := endpoints[kind]
-	if !ok || !known {
+	kind, inPath := kindOf(path)
+	if !ok || kind == "" {
 		http.NotFound(w, r)
 		return
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodPost {
+	if r.Method != http.MethodPost && (r.Method != http.MethodGet || kind.Secret() || kind.Upload()) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	q := ipqs.Query{Kind: kind, Value: r.FormValue(endpoint)}
+	value, content, err := question(kind, r)
+	if err != nil {
+		http.Error(w, "Bad Request", http.StatusBadRequest)
+		return
+	}
+	q := ipqs.Query{Kind: kind, Value: value}
 	mode, n := f.note(r, q)
 	roll := hash("fault", strconv.FormatUint(f.options.Seed, 10), string(kind), q.Value, strconv.Itoa(n))
 	if !wait(r, f.latency(roll)) {
@@ -192,7 +204,7 @@ func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case mode == QuotaExceeded:
 		send(w, refusal(MessageQuota))
 	default:
-		f.answer(w, r, q, n, roll)
+		f.answer(w, r, q, content, n, roll)
 	}
 }
 
@@ -212,9 +224,14 @@ func (f *Fake) note(r *http.Request, q ipqs.Query) (Mode, int) {
 	return f.mode, n
 }
 
-func (f *Fake) answer(w http.ResponseWriter, r *http.Request, q ipqs.Query, n int, roll uint64) {
-	fields := endpoints[q.Kind](q.Value, f.options.FreePlan)
-	fields["request_id"] = requestID(q, n)
+func (f *Fake) answer(w http.ResponseWriter, r *http.Request, q ipqs.Query, content []byte, n int, roll uint64) {
+	var fields map[string]any
+	if about, ok := endpoints[q.Kind]; ok {
+		fields = about(q.Value, f.options.FreePlan)
+		fields["request_id"] = requestID(q, n)
+	} else {
+		fields = f.fileAnswer(q, content, requestID(q, n), r.Header.Get("IPQS-KEY"))
+	}
 
 	script, ok := f.next(q)
 	if !ok {
@@ -247,7 +264,7 @@ func (f *Fake) answer(w http.ResponseWriter, r *http.Request, q ipqs.Query, n in
 	if body == "" && (script.Status == 0 || script.Fields != nil) {
 		body = encode(fields)
 	}
-	_, _ = w.Write([]byte(body))
+	_, _ = w.Write([]byte(body)) //nolint:gosec // JSON of a stand-in, for no browser
 }
 
 // next takes the next scripted response of the value.
@@ -319,7 +336,7 @@ func refusal(message string) map[string]any {
 
 func send(w http.ResponseWriter, fields map[string]any) {
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write([]byte(encode(fields)))
+	_, _ = w.Write([]byte(encode(fields))) //nolint:gosec // JSON of a stand-in, for no browser
 }
 
 func page(w http.ResponseWriter, status int, title string) {
