@@ -24,7 +24,7 @@ func (f fakeCredentials) Credential(_ context.Context, id, draftID string) (open
 	return f(id, draftID)
 }
 
-func account(login string) Job {
+func accountJob(login string) Job {
 	return Job{
 		ID: "work_1", Request: &opencti.Request{WorkID: "work_1", DraftID: "draft-1"},
 		Entity: &opencti.Entity{
@@ -63,7 +63,7 @@ func TestLookupOfAnAccount(t *testing.T) {
 				}
 				return tt.credential, nil
 			})})
-			job, err := stage.Run(t.Context(), account("jdoe"))
+			job, err := stage.Run(t.Context(), accountJob("jdoe"))
 			if err != nil {
 				t.Fatalf("Run() = %v, want no error", err)
 			}
@@ -80,7 +80,7 @@ func TestLookupOfAnAccountWithNothingToAsk(t *testing.T) {
 		t.Error("IPQS was asked")
 		return nil, ipqs.ErrItem
 	}), time.Now, Sources{Credentials: fakeCredentials(func(string, string) (opencti.Credential, error) { return opencti.Credential{}, nil })})
-	_, err := stage.Run(t.Context(), account(""))
+	_, err := stage.Run(t.Context(), accountJob(""))
 	if f := AsFault(err); f == nil || f.Class != Skip || f.Reason != ReasonEmpty {
 		t.Errorf("Run() = %v, want it skipped as empty", err)
 	}
@@ -111,7 +111,7 @@ func TestThePasswordOfAnAccountStaysInTheLookup(t *testing.T) {
 			stage := Lookup(client, time.Now, Sources{Credentials: fakeCredentials(func(string, string) (opencti.Credential, error) {
 				return opencti.NewCredential("jdoe", password), nil
 			})})
-			job, failed := stage.Run(t.Context(), account("jdoe"))
+			job, failed := stage.Run(t.Context(), accountJob("jdoe"))
 			wire, err := json.Marshal(job)
 			if err != nil {
 				t.Fatal(err)
@@ -145,7 +145,7 @@ func TestLookupOfAnAccountThatCannotBeRead(t *testing.T) {
 		Sources{Credentials: fakeCredentials(func(string, string) (opencti.Credential, error) {
 			return opencti.Credential{}, fmt.Errorf("reading: %w", opencti.ErrNotFound)
 		})})
-	_, err := stage.Run(t.Context(), account("jdoe-4711"))
+	_, err := stage.Run(t.Context(), accountJob("jdoe-4711"))
 	if f := AsFault(err); f.Class != Permanent || f.Reason != ReasonNotFound || strings.Contains(f.Error(), "4711") {
 		t.Errorf("Run() = %v, want a permanent fault, not found, without the login", err)
 	}

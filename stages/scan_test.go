@@ -30,7 +30,7 @@ func (f fakeFiles) Download(_ context.Context, id string) (*opencti.Download, er
 
 const bad = "X5O!P%@AP[4 EICAR sample"
 
-func artifact(name, content string) Job {
+func artifactJob(name, content string) Job {
 	return Job{
 		ID: "work_1", Request: &opencti.Request{WorkID: "work_1"},
 		Entity: &opencti.Entity{
@@ -112,7 +112,7 @@ func TestScan(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := newScanner(t, fakeFiles{"import/" + tt.name: tt.content}, ipqstest.Options{ScanPolls: tt.polls})
-			job, f, again := s.run(artifact(tt.name, tt.content))
+			job, f, again := s.run(artifactJob(tt.name, tt.content))
 			if f != nil {
 				t.Fatalf("Run() = %+v, want no fault", f)
 			}
@@ -142,7 +142,7 @@ func TestScan_cached(t *testing.T) {
 	t.Parallel()
 	s := newScanner(t, fakeFiles{"import/bad.bin": bad}, ipqstest.Options{})
 	for range 2 {
-		if job, f, _ := s.run(artifact("bad.bin", bad)); f != nil || job.Risk.Report.File.Detected != ipqs.True {
+		if job, f, _ := s.run(artifactJob("bad.bin", bad)); f != nil || job.Risk.Report.File.Detected != ipqs.True {
 			t.Fatalf("Run() = %+v, %+v, want it detected", job.Risk, f)
 		}
 	}
@@ -190,7 +190,7 @@ func TestScan_faults(t *testing.T) {
 			s := newScanner(t, fakeFiles{
 				"import/good.bin": "good", "import/empty.bin": "", "import/large.bin": strings.Repeat("x", 1001),
 			}, ipqstest.Options{})
-			job := artifact("good.bin", "good")
+			job := artifactJob("good.bin", "good")
 			tt.change(s, &job)
 			_, f, _ := s.run(job)
 			if f == nil || f.Class != tt.class || f.Reason != tt.reason {
@@ -214,7 +214,7 @@ func TestScan_faults(t *testing.T) {
 func TestScan_isNotForgottenWhenAskingFails(t *testing.T) {
 	t.Parallel()
 	s := newScanner(t, fakeFiles{"import/bad.bin": bad}, ipqstest.Options{})
-	job, err := s.stage.Run(t.Context(), artifact("bad.bin", bad))
+	job, err := s.stage.Run(t.Context(), artifactJob("bad.bin", bad))
 	if f := AsFault(err); f == nil || f.Class != Pending || job.Scan == nil {
 		t.Fatalf("Run() = %+v with %+v, want it pending with a scan", f, job.Scan)
 	}
@@ -235,7 +235,7 @@ func TestScan_leavesNoFile(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	for _, name := range []string{"good.bin", "refused.bin", "large.bin"} {
 		s := newScanner(t, fakeFiles{"import/good.bin": "good", "import/refused.bin": "good", "import/large.bin": strings.Repeat("x", 1001)}, ipqstest.Options{})
-		job := artifact(name, "good")
+		job := artifactJob(name, "good")
 		job.Entity.Artifact.Files[0].Size = 0
 		_, _ = s.stage.Run(t.Context(), job)
 	}
