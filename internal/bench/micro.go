@@ -24,8 +24,8 @@ func (b *Bench) Micro(ctx context.Context, row *Row) error {
 	if b.Quick {
 		count = 3
 	}
-	found, err := exec.CommandContext(ctx, "go", "test", "-run=^$", "-bench=.", "-benchmem", "-benchtime=100ms",
-		"-count="+strconv.Itoa(count), "-short", "./stix", "./stages", "./pipeline").CombinedOutput() //nolint:gosec // a number
+	found, err := exec.CommandContext(ctx, "go", "test", "-run=^$", "-bench=.", "-benchmem", "-benchtime=100ms", //nolint:gosec // a number
+		"-count="+strconv.Itoa(count), "-short", "./stix", "./stages", "./pipeline").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("running the benchmarks: %w\n%s", err, found)
 	}
