@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -23,15 +24,44 @@ const (
 // format is the version of the body between hops. Raise it when an older worker could misread a newer job.
 const format = "1"
 
-// encode makes the message that carries a job to the next hop. HTML escaping is off so that a bundle keeps its bytes.
-func encode(job stages.Job, id string, now time.Time) (*message.Message, error) {
-	var body bytes.Buffer
-	encoder := json.NewEncoder(&body)
+// carried are the sections of a job as they came, encoded. What no stage of this hop reads goes on as it is: JSON is what a
+// hop costs most.
+type carried struct {
+	job      stages.Job // as it was decoded: a section that is still the same needs no encoding
+	sections map[stages.Section]json.RawMessage
+}
+
+// encode makes the message that carries a job to the next hop. Sections that came with it and were not changed are carried as
+// they came, but for those that are spent. HTML escaping is off so that a bundle keeps its bytes.
+func encode(job stages.Job, from carried, spent []stages.Section, id string, now time.Time) (*message.Message, error) {
+	var tail []byte // the sections that are encoded already
+	for _, section := range []stages.Section{
+		stages.SectionRequest, stages.SectionEntity, stages.SectionRisk, stages.SectionVerdict, stages.SectionBundle,
+	} {
+		value := from.sections[section]
+		if section == stages.SectionBundle && len(job.Bundle) > 0 {
+			value = job.Bundle
+		} else if value == nil || job.Has(section) && !job.Same(from.job, section) {
+			continue
+		}
+		job = job.Without(section)
+		if !slices.Contains(spent, section) {
+			tail = append(append(append(append(tail, `,"`...), section...), `":`...), value...)
+		}
+	}
+	for _, section := range spent {
+		job = job.Without(section)
+	}
+	body := bytes.NewBuffer(make([]byte, 0, 512+len(tail)))
+	encoder := json.NewEncoder(body)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(job); err != nil {
 		return nil, fmt.Errorf("encoding the job: %w", err)
 	}
-	msg := message.NewMessage(id, bytes.TrimSuffix(body.Bytes(), []byte("\n")))
+	body.Truncate(body.Len() - len("}\n")) // a job always has an id, so there is a member before the tail
+	body.Write(tail)
+	body.WriteByte('}')
+	msg := message.NewMessage(id, body.Bytes())
 	msg.Metadata.Set(MetadataVersion, format)
 	msg.Metadata.Set(MetadataEnqueuedAt, now.UTC().Format(timeFormat))
 	return msg, nil
@@ -39,25 +69,57 @@ func encode(job stages.Job, id string, now time.Time) (*message.Message, error) 
 
 const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 
-// decode reads what encode wrote, and checks that it has what the stage needs.
-func decode(msg *message.Message, stage stages.Stage) (stages.Job, error) {
-	var job stages.Job
+// decode reads what encode wrote, and checks that it has what the stage needs. Of the sections it decodes those that the
+// stage reads, those that it may have begun to fill, and the request, which says who is to be told when the job ends here.
+func decode(msg *message.Message, stage stages.Stage) (carried, error) {
+	var c carried
 	if version := msg.Metadata.Get(MetadataVersion); version != format {
-		return job, unreadable(fmt.Errorf("metadata %s is %q, want %q: written by another release of the worker?",
+		return c, unreadable(fmt.Errorf("metadata %s is %q, want %q: written by another release of the worker?",
 			MetadataVersion, version, format))
 	}
-	if err := json.Unmarshal(msg.Payload, &job); err != nil {
-		return job, unreadable(err)
+	if err := c.read(msg.Payload, stage); err != nil {
+		return c, unreadable(err)
 	}
 	for _, section := range stage.Needs {
-		if !job.Has(section) {
-			return job, unreadable(fmt.Errorf("field %s is missing, want it filled before %s", section, stage.Name))
+		if !c.job.Has(section) {
+			return c, unreadable(fmt.Errorf("field %s is missing, want it filled before %s", section, stage.Name))
 		}
 	}
-	if job.ID == "" {
-		return job, unreadable(errors.New("field id is missing, want the job's id"))
+	if c.job.ID == "" {
+		return c, unreadable(errors.New("field id is missing, want the job's id"))
 	}
-	return job, nil
+	return c, nil
+}
+
+func (c *carried) read(body []byte, stage stages.Stage) error {
+	c.sections = make(map[stages.Section]json.RawMessage, 5)
+	now := make([]byte, 1, len(body)+2) // the members that are decoded now
+	now[0] = '{'
+	for key, value := range members(body) {
+		if key == nil { // no object, or a broken one
+			return json.Unmarshal(body, &c.job)
+		}
+		section := stages.Section(key)
+		switch section {
+		case stages.SectionRequest, stages.SectionEntity, stages.SectionRisk, stages.SectionVerdict, stages.SectionBundle:
+			if string(value) == "null" {
+				continue
+			}
+			c.sections[section] = value
+			if section != stages.SectionRequest && !slices.Contains(stage.Needs, section) && !slices.Contains(stage.Fills, section) {
+				continue
+			}
+			if section == stages.SectionBundle { // whoever publishes it looks into it
+				c.job.Bundle = value
+				continue
+			}
+		}
+		if len(now) > 1 {
+			now = append(now, ',')
+		}
+		now = append(append(append(append(now, '"'), key...), `":`...), value...)
+	}
+	return json.Unmarshal(append(now, '}'), &c.job)
 }
 
 func unreadable(err error) error {

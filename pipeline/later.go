@@ -127,7 +127,7 @@ func (p *Pipeline) park(msg *message.Message, hop Hop, trip *trip, wait time.Dur
 		back.Metadata.Set(MetadataNotBefore, writeTime(p.Now().Add(asked)))
 	}
 	if trip.fault.Class == stages.Pending { // what the stage has begun is in the job
-		job, err := encode(trip.job, msg.UUID, p.Now())
+		job, err := encode(trip.job, trip.carried, nil, msg.UUID, p.Now())
 		if err != nil {
 			return err
 		}

@@ -186,6 +186,7 @@ func TestAPendingJobComesAgainAsItsStageLeftIt(t *testing.T) {
 					}
 					return job, nil
 				}, 5*time.Second, 30*time.Second)}
+				hops[1].Stage.Fills = []stages.Section{stages.SectionRisk}
 				transport := memory.New(memory.Options{Topics: pipeline.Topics(hops)})
 				outcomes := make(chan pipeline.Outcome, 100)
 				p, err := pipeline.New(pipeline.Options{

@@ -211,11 +211,8 @@ func (p *Pipeline) run(hop Hop, spent []stages.Section, next *gate) message.Hand
 		if next.shutUntil(trip.deadline) { // a playbook is not to wait there
 			return nil, p.late(fmt.Errorf("the next hop, %s, pauses", next.hop.Name()))
 		}
-		for _, section := range spent {
-			job = job.Without(section)
-		}
 		job.Repeated = trip.repeated
-		msg, err = encode(job, watermill.NewULID(), p.Now())
+		msg, err = encode(job, trip.carried, spent, watermill.NewULID(), p.Now())
 		if err != nil {
 			return nil, err
 		}

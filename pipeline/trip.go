@@ -12,6 +12,7 @@ import (
 // trip is one message on its way through one hop; it travels in the message's context.
 type trip struct {
 	job        stages.Job // as far as it got
+	carried    carried    // and as it came
 	unreadable error      // why there is none
 	repeated   bool       // the job may have been beyond this hop before
 	tried      bool       // this hop's stage has run for it, on an earlier trip
@@ -86,7 +87,8 @@ func (p *Pipeline) opened(hop Hop) message.HandlerMiddleware {
 			if first {
 				trip.job, trip.unreadable = stages.Open(msg.Payload)
 			} else {
-				trip.job, trip.unreadable = decode(msg, hop.Stage)
+				trip.carried, trip.unreadable = decode(msg, hop.Stage)
+				trip.job = trip.carried.job
 			}
 			p.remember(msg, trip)
 			p.waited(msg, trip)

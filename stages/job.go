@@ -88,6 +88,24 @@ func (j Job) Has(s Section) bool {
 	}
 }
 
+// Same reports whether the section is the one of another job that this one was made from, not one like it.
+func (j Job) Same(other Job, s Section) bool {
+	switch s {
+	case SectionRequest:
+		return j.Request == other.Request
+	case SectionEntity:
+		return j.Entity == other.Entity
+	case SectionRisk:
+		return j.Risk == other.Risk
+	case SectionVerdict:
+		return j.Verdict == other.Verdict
+	case SectionBundle:
+		return len(j.Bundle) == len(other.Bundle) && (len(j.Bundle) == 0 || &j.Bundle[0] == &other.Bundle[0])
+	default:
+		return false
+	}
+}
+
 // Without returns the job without the given section: what no later stage needs is not carried to it.
 func (j Job) Without(s Section) Job {
 	switch s {
