@@ -80,7 +80,7 @@ func (w *world) Lookup(ctx context.Context, _ ipqs.Query) (*ipqs.Report, error) 
 
 func (w *world) Received(context.Context, string, string) error { return w.work("received") }
 
-func (w *world) Processed(context.Context, string, string) error { return w.work("processed") }
+func (w *world) Processed(context.Context, string, string, bool) error { return w.work("processed") }
 
 func (w *world) Nothing(context.Context, string, string) error { return w.work("processed") }
 

@@ -48,7 +48,7 @@ func (p *platform) Announce(_ context.Context, workID string, objects int, again
 	return p.state, p.call("announce", workID+" "+count(objects, "object"))
 }
 
-func (p *platform) Processed(_ context.Context, workID, message string) error {
+func (p *platform) Processed(_ context.Context, workID, message string, _ bool) error {
 	return p.call("processed", workID+" "+message)
 }
 

@@ -18,10 +18,11 @@ type Intake interface {
 }
 
 // Announcer announces how many objects a work will bring, and ends it. Announce is told whether the job may have been
-// here before, and answers whether messages carry the work's id and whether the work has ended already.
+// here before, and answers whether messages carry the work's id and whether the work has ended already. Processed is told
+// so too, and ends no work twice that another copy of the job has ended meanwhile.
 type Announcer interface {
 	Announce(ctx context.Context, workID string, objects int, again bool) (opencti.WorkState, error)
-	Processed(ctx context.Context, workID, message string) error
+	Processed(ctx context.Context, workID, message string, again bool) error
 }
 
 // Labels makes sure that a label exists in OpenCTI, in our colour, and takes one off an observable or an indicator, inside a
@@ -89,7 +90,7 @@ func (p publisher) push(ctx context.Context, job Job) error {
 	if err := p.intake.Push(ctx, messages); err != nil {
 		return brokerFault(err)
 	}
-	if err := p.works.Processed(ctx, job.Request.WorkID, published(job.Verdict, len(messages))); err != nil {
+	if err := p.works.Processed(ctx, job.Request.WorkID, published(job.Verdict, len(messages)), job.Repeated); err != nil {
 		return fmt.Errorf("telling that the work is processed: %w", err)
 	}
 	return nil

@@ -176,8 +176,8 @@ func (l local) Entity(_ context.Context, id, _ string) (opencti.Entity, error) {
 	return opencti.Entity{ID: id, StandardID: id, Type: one.Type, Value: one.Value}, nil
 }
 
-func (local) Received(context.Context, string, string) error  { return nil }
-func (local) Processed(context.Context, string, string) error { return nil }
+func (local) Received(context.Context, string, string) error        { return nil }
+func (local) Processed(context.Context, string, string, bool) error { return nil }
 
 func (local) Announce(context.Context, string, int, bool) (opencti.WorkState, error) {
 	return opencti.WorkState{}, nil

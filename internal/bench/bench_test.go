@@ -124,7 +124,7 @@ func TestStandins(t *testing.T) {
 		if err != nil || entity.StandardID != request.EntityID || entity.Type != request.EntityType || entity.Value == "" {
 			t.Errorf("Entity(%s) = %+v, %v, want a %s", request.EntityID, entity, err, request.EntityType)
 		}
-		if err := opencti.NewWorks(client).Processed(ctx, request.WorkID, "done"); err != nil {
+		if err := opencti.NewWorks(client).Processed(ctx, request.WorkID, "done", false); err != nil {
 			t.Errorf("Processed() = %v", err)
 		}
 	}

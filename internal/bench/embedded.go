@@ -71,8 +71,8 @@ func (*stub) Entity(_ context.Context, id, _ string) (opencti.Entity, error) {
 	return opencti.Entity{}, opencti.ErrNotFound
 }
 
-func (*stub) Received(context.Context, string, string) error  { return nil }
-func (*stub) Processed(context.Context, string, string) error { return nil }
+func (*stub) Received(context.Context, string, string) error        { return nil }
+func (*stub) Processed(context.Context, string, string, bool) error { return nil }
 func (*stub) Announce(context.Context, string, int, bool) (opencti.WorkState, error) {
 	return opencti.WorkState{Tracked: true}, nil
 }

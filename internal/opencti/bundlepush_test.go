@@ -34,7 +34,7 @@ func TestPushBundle(t *testing.T) {
 				workID = job.WorkID
 			}
 			r.must(r.client.PushBundle(t.Context(), connectorID, workID, []byte(whole)))
-			r.must(r.works.Processed(t.Context(), job.WorkID, "done"))
+			r.must(r.works.Processed(t.Context(), job.WorkID, "done", false))
 			r.wait("both objects are imported", func() bool { return len(r.platform.Imported()) == 2 })
 
 			works := r.platform.Imported()["note--1"].Works

@@ -49,7 +49,7 @@ func Example() {
 	message, _ := opencti.PushMessage(options, []byte(`{"type":"bundle","id":"bundle--1","spec_version":"2.1","x_opencti_seq":1,
 		"objects":[{"type":"ipv4-addr","id":"`+entity.StandardID+`","value":"198.51.100.7","x_opencti_score":88}]}`))
 	_ = broker.Push(ctx, message)
-	_ = works.Processed(ctx, request.WorkID, "Risk CRITICAL")
+	_ = works.Processed(ctx, request.WorkID, "Risk CRITICAL", false)
 
 	_ = platform.WaitWorks(ctx, 1)
 	entity, _ = client.Entity(ctx, request.EntityID, "")

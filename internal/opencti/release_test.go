@@ -40,7 +40,7 @@ func TestBaselineOfEveryRelease(t *testing.T) {
 			r.must(r.works.Received(t.Context(), id, "received"))
 			r.announce(id, 2, false)
 			r.push(r.tracked(id), "a", 2)
-			r.must(r.works.Processed(t.Context(), id, "done"))
+			r.must(r.works.Processed(t.Context(), id, "done", false))
 			w := r.ended(id, 2)
 			if diff := cmp.Diff([]openctitest.WorkMessage{{Message: "received"}, {Message: "done"}}, w.Messages); diff != "" {
 				t.Errorf("messages of the work (-want +got):\n%s", diff)

@@ -75,8 +75,19 @@ func (w *Works) Announce(ctx context.Context, workID string, n int, again bool) 
 }
 
 // Processed ends the work's job: everything is published, or there was nothing to publish. The platform shows the work as
-// complete when it has imported what was announced.
-func (w *Works) Processed(ctx context.Context, workID, message string) error {
+// complete when it has imported what was announced. again is as for Announce: then the work is read first, and one that
+// another delivery of the job has ended meanwhile is not ended twice.
+func (w *Works) Processed(ctx context.Context, workID, message string, again bool) error {
+	if again && workID != "" {
+		found, err := w.read(ctx, workID)
+		switch {
+		case errors.Is(err, ErrForbidden):
+		case err != nil || found == nil:
+			return err
+		case found.endedByUs() && (found.Status == "complete" || found.Tracking.Processed < found.Tracking.Expected):
+			return nil // is complete, or will be with the last object
+		}
+	}
 	return w.end(ctx, workID, message, false, false)
 }
 
@@ -103,8 +114,9 @@ func (w *Works) end(ctx context.Context, workID, message string, inError, nothin
 	}
 	// Settled first: after an error the caller ends the work again, and settling reads where it stands while toProcessed
 	// would leave its message twice.
-	if has.CloseByReport || (has.Tracked && inError) {
-		if err := w.settle(ctx, workID, has, nothing); err != nil {
+	if has.CloseByReport || inError {
+		told, err := w.settle(ctx, workID, message, has, nothing)
+		if err != nil || told && inError {
 			return err
 		}
 	}
@@ -113,25 +125,30 @@ func (w *Works) end(ctx context.Context, workID, message string, inError, nothin
 }
 
 // settle reports what nobody else will. Where toProcessed does not end a work that expects nothing, one expectation is added
-// and reported.
-func (w *Works) settle(ctx context.Context, workID string, has Capabilities, nothing bool) error {
+// and reported. told says that the work is over and has this very message as an error: an earlier delivery of the job left it,
+// and died before its own end.
+func (w *Works) settle(ctx context.Context, workID, message string, has Capabilities, nothing bool) (told bool, err error) {
 	found, err := w.read(ctx, workID)
-	if errors.Is(err, ErrForbidden) || (err == nil && (found == nil || found.Status == "complete")) {
-		return nil
-	}
-	if err != nil {
-		return err
+	switch {
+	case errors.Is(err, ErrForbidden), err == nil && found == nil:
+		return false, nil
+	case err != nil:
+		return false, err
+	case found.Status == "complete":
+		return found.failedWith(message), nil
+	case !has.CloseByReport && !has.Tracked:
+		return false, nil // toProcessed ends it
 	}
 	open := found.Tracking.Expected - found.Tracking.Processed
 	switch {
 	case open > 0 && has.Tracked && !nothing:
-		return nil // the platform's worker is still importing, and its last report ends the work
+		return false, nil // the platform's worker is still importing, and its last report ends the work
 	case open > 0:
-		return w.report(ctx, workID, open)
+		return false, w.report(ctx, workID, open)
 	case has.CloseByReport:
-		return w.reportOneMore(ctx, workID)
+		return false, w.reportOneMore(ctx, workID)
 	default:
-		return nil // toProcessed ends it
+		return false, nil // toProcessed ends it
 	}
 }
 
@@ -169,8 +186,22 @@ type work struct {
 		Processed int `json:"import_processed_number"`
 	} `json:"tracking"`
 	Errors []struct {
-		Source *string `json:"source"`
+		Message *string `json:"message"`
+		Source  *string `json:"source"`
 	} `json:"errors"`
+}
+
+// failedWith reports whether we ended the work in error, with this message.
+func (w *work) failedWith(message string) bool {
+	if w.ProcessedTime == nil {
+		return false
+	}
+	for _, e := range w.Errors {
+		if e.Message != nil && *e.Message == message && (e.Source == nil || *e.Source == "") {
+			return true
+		}
+	}
+	return false
 }
 
 // endedByUs reports whether an earlier delivery ended the job well. Only toProcessed sets the time. An error without a

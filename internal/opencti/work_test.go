@@ -24,16 +24,16 @@ func TestWorks(t *testing.T) {
 		{"published", func(r *rig, ctx context.Context, id string) {
 			r.announce(id, n, false)
 			r.push(r.tracked(id), "a", n)
-			r.must(r.works.Processed(ctx, id, "done"))
+			r.must(r.works.Processed(ctx, id, "done", false))
 		}, n, false},
 		{"imported before it is processed", func(r *rig, ctx context.Context, id string) {
 			r.announce(id, n, false)
 			r.push(r.tracked(id), "a", n)
 			r.wait("all is imported", func() bool { return len(r.platform.Imported()) == n })
-			r.must(r.works.Processed(ctx, id, "done"))
+			r.must(r.works.Processed(ctx, id, "done", false))
 		}, n, false},
 		{"nothing to publish", func(r *rig, ctx context.Context, id string) {
-			r.must(r.works.Processed(ctx, id, "no information found"))
+			r.must(r.works.Processed(ctx, id, "no information found", false))
 		}, 0, false},
 		{"failed before anything was announced", func(r *rig, ctx context.Context, id string) {
 			r.must(r.works.Failed(ctx, id, "IPQS knows no such address"))
@@ -47,11 +47,21 @@ func TestWorks(t *testing.T) {
 			r.push(r.tracked(id), "a", 1)
 			r.must(r.works.Failed(ctx, id, "the broker is away"))
 		}, 1, true},
+		{"failed, and a worker died before it could say so to the broker", func(r *rig, ctx context.Context, id string) {
+			r.must(r.works.Failed(ctx, id, "IPQS knows no such address"))
+			r.ended(id, 0)
+			r.must(r.works.Failed(ctx, id, "IPQS knows no such address"))
+		}, 0, true},
+		{"failed, and was received again after a worker died", func(r *rig, ctx context.Context, id string) {
+			r.must(r.works.Failed(ctx, id, "no such entity"))
+			r.must(r.works.Received(ctx, id, "received"))
+			r.must(r.works.Failed(ctx, id, "no such entity"))
+		}, 0, true},
 		{"redelivered after it was announced", func(r *rig, ctx context.Context, id string) {
 			r.announce(id, n, false)
 			r.announce(id, n, true)
 			r.push(r.tracked(id), "a", n)
-			r.must(r.works.Processed(ctx, id, "done"))
+			r.must(r.works.Processed(ctx, id, "done", false))
 		}, n, false},
 		{"redelivered half-way through publishing", func(r *rig, ctx context.Context, id string) {
 			r.announce(id, n, false)
@@ -59,12 +69,20 @@ func TestWorks(t *testing.T) {
 			r.must(r.works.Received(ctx, id, "received"))
 			r.announce(id, n, true)
 			r.push(r.tracked(id), "a", n)
-			r.must(r.works.Processed(ctx, id, "done"))
+			r.must(r.works.Processed(ctx, id, "done", false))
+		}, n, false},
+		{"two copies at once, of which the later one finds the work ended", func(r *rig, ctx context.Context, id string) {
+			r.announce(id, n, false)
+			r.announce(id, n, true)
+			r.push(r.tracked(id), "a", n)
+			r.must(r.works.Processed(ctx, id, "done", false))
+			r.push(r.tracked(id), "a", n)
+			r.must(r.works.Processed(ctx, id, "done", true))
 		}, n, false},
 		{"redelivered before anything was announced", func(r *rig, ctx context.Context, id string) {
 			r.announce(id, n, true)
 			r.push(r.tracked(id), "a", n)
-			r.must(r.works.Processed(ctx, id, "done"))
+			r.must(r.works.Processed(ctx, id, "done", false))
 		}, n, false},
 		{"replayed after it failed", func(r *rig, ctx context.Context, id string) {
 			r.must(r.works.Failed(ctx, id, "IPQS is away"))
@@ -72,7 +90,7 @@ func TestWorks(t *testing.T) {
 				r.t.Error("Announce() of a work that failed is Ended, want it done again")
 			}
 			r.push(r.tracked(id), "a", n)
-			r.must(r.works.Processed(ctx, id, "done"))
+			r.must(r.works.Processed(ctx, id, "done", false))
 		}, n, true},
 	}
 	for _, version := range releases {
@@ -88,7 +106,7 @@ func TestWorks(t *testing.T) {
 					t.Errorf("errors = %v, want some: %t", w.Errors, tt.failed)
 				}
 				wantTimes := 1
-				if strings.HasPrefix(tt.name, "replayed") {
+				if strings.HasPrefix(tt.name, "replayed") || strings.HasPrefix(tt.name, "failed, and was received") {
 					wantTimes = 2
 				}
 				if w.ProcessedTimes != wantTimes {
@@ -114,7 +132,7 @@ func TestRedeliveredAfterItEnded(t *testing.T) {
 			r.must(r.works.Received(t.Context(), id, "received"))
 			r.announce(id, n, false)
 			r.push(r.tracked(id), "a", n)
-			r.must(r.works.Processed(t.Context(), id, "done"))
+			r.must(r.works.Processed(t.Context(), id, "done", false))
 			r.ended(id, n)
 
 			r.must(r.works.Received(t.Context(), id, "received"))
@@ -124,7 +142,7 @@ func TestRedeliveredAfterItEnded(t *testing.T) {
 			}
 			if !state.Ended { // where nothing is read, the job is simply done again
 				r.push("", "a", n)
-				r.must(r.works.Processed(t.Context(), id, "done"))
+				r.must(r.works.Processed(t.Context(), id, "done", false))
 			}
 			r.ended(id, n)
 		})
@@ -169,12 +187,12 @@ func TestAnnouncedTwice(t *testing.T) {
 			r.announce(id, n, false)
 			r.announce(id, n, false)
 			r.push(id, "a", n)
-			r.must(r.works.Processed(t.Context(), id, "done"))
+			r.must(r.works.Processed(t.Context(), id, "done", false))
 			if state := r.announce(id, n, true); state.Ended {
 				t.Fatalf("Announce() = %+v, want the copy to bring what it announced", state)
 			}
 			r.push(id, "a", n)
-			r.must(r.works.Processed(t.Context(), id, "done"))
+			r.must(r.works.Processed(t.Context(), id, "done", false))
 			r.wait("the work to be complete", func() bool {
 				w, _ := r.platform.Work(id)
 				return w.Status == "complete" && w.Processed == 2*n
@@ -218,13 +236,13 @@ func TestOutOfOrderWorks(t *testing.T) {
 			// The older job waits for a retry. The younger one goes all the way, and the clean-up closes the older work.
 			r.announce(younger, 1, false)
 			r.push(r.tracked(younger), "younger", 1)
-			r.must(r.works.Processed(t.Context(), younger, "done"))
+			r.must(r.works.Processed(t.Context(), younger, "done", false))
 			r.ended(younger, 1)
 			r.platform.Tick()
 
 			r.announce(older, 2, false)
 			r.push(r.tracked(older), "older", 2)
-			r.must(r.works.Processed(t.Context(), older, "done"))
+			r.must(r.works.Processed(t.Context(), older, "done", false))
 			r.wait("all is imported", func() bool { return len(r.platform.Imported()) == 3 })
 			for _, w := range r.platform.Works() {
 				if w.Dropped > 0 || w.ProcessedTimes != 1 {
@@ -241,7 +259,7 @@ func TestNoWork(t *testing.T) {
 	r := newRig(t, "7.260817.0")
 	before := fmt.Sprint(r.platform.Requests())
 	r.must(r.works.Received(t.Context(), "", "m"))
-	r.must(r.works.Processed(t.Context(), "", "m"))
+	r.must(r.works.Processed(t.Context(), "", "m", false))
 	r.must(r.works.Failed(t.Context(), "", "m"))
 	state, err := r.works.Announce(t.Context(), "", 3, true)
 	if err != nil || state != (opencti.WorkState{}) {
@@ -268,7 +286,7 @@ func TestDeletedWork(t *testing.T) {
 					t.Errorf("Announce(again %t) of a deleted work = %+v, %v, want it untracked", again, state, err)
 				}
 			}
-			r.must(r.works.Processed(t.Context(), id, "done"))
+			r.must(r.works.Processed(t.Context(), id, "done", false))
 			r.must(r.works.Failed(t.Context(), id, "failed"))
 		})
 	}
@@ -308,13 +326,13 @@ func TestWorkErrors(t *testing.T) {
 	id := r.job("198.51.100.7").WorkID
 	for _, tt := range tests {
 		r.platform.FailNext("WorkProcessed", 1, tt.code)
-		if err := r.works.Processed(t.Context(), id, "done"); !errors.Is(err, tt.want) {
+		if err := r.works.Processed(t.Context(), id, "done", false); !errors.Is(err, tt.want) {
 			t.Errorf("Processed() error = %v, want %v", err, tt.want)
 		}
 	}
 	r.platform.SetDown(true)
 	for name, err := range map[string]error{
-		"Received": r.works.Received(t.Context(), id, "m"), "Processed": r.works.Processed(t.Context(), id, "m"), "Failed": r.works.Failed(t.Context(), id, "m"),
+		"Received": r.works.Received(t.Context(), id, "m"), "Processed": r.works.Processed(t.Context(), id, "m", false), "Failed": r.works.Failed(t.Context(), id, "m"),
 	} {
 		if !errors.Is(err, opencti.ErrUnavailable) {
 			t.Errorf("%s() error = %v, want ErrUnavailable", name, err)
