@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base32"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -146,7 +148,7 @@ func (p *Pipeline) untold(ctx context.Context, trip *trip, err error) {
 }
 
 func (p *Pipeline) letter(msg *message.Message, hop Hop, trip *trip) *message.Message {
-	letter := message.NewMessage(watermill.NewULID(), msg.Payload)
+	letter := message.NewMessage(p.letterID(msg, hop, trip), msg.Payload)
 	for key, value := range msg.Metadata {
 		if !slices.Contains(ours, key) {
 			letter.Metadata.Set(key, value)
@@ -170,6 +172,25 @@ func (p *Pipeline) letter(msg *message.Message, hop Hop, trip *trip) *message.Me
 	p.propagator.Inject(msg.Context(), carrier(letter))
 	return letter
 }
+
+// letterID is the id of the letter that a job becomes in a hop: the same one when that happens again, because a worker died
+// after the letter and before the acknowledgement, or a crash before had left two copies of the job. So the two letters can be
+// told for one. The letter of a replay is another one. Of what no job can be read from, only the message's own id tells, and
+// the messages that come to the first hop have none.
+func (p *Pipeline) letterID(msg *message.Message, hop Hop, trip *trip) string {
+	seed := trip.job.ID
+	if trip.unreadable != nil || seed == "" {
+		if hop.Name() == p.Hops[0].Name() {
+			return watermill.NewULID()
+		}
+		seed = msg.UUID
+	}
+	sum := sha256.Sum256([]byte(hop.Name() + "\x00" + seed + "\x00" + msg.Metadata.Get(DeadLetterAt)))
+	return crockford.EncodeToString(sum[:])[:26]
+}
+
+// crockford is how ULIDs are written.
+var crockford = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
 
 func capped(text string, most int) string {
 	if len(text) <= most {

@@ -40,7 +40,8 @@ It needs the configuration of the workers, the very same one: it asks OpenCTI wh
 they make too, which overwrites the one before. It takes no jobs, and may run beside the workers.
 
 A letter leaves its poison queue only together with its replay's arrival, or because it was dropped: whatever interrupts
-a command, short of the broker's own death, nothing is lost and nothing done twice. While one command goes through a queue, another sees what is left of it.`,
+a command, nothing is lost and nothing done twice. (Where the broker dies with it, see docs/dead-letters.md.) While one
+command goes through a queue, another sees what is left of it.`,
 		Example: `  ipqs-worker dead-letters list --hop lookup --newer 24h
   ipqs-worker dead-letters show 01K9Z8Q4M3TBV5E2CJ6W7XN0RA
   ipqs-worker dead-letters replay --reason quota_exhausted --rate 5

@@ -41,6 +41,10 @@ func (d *deadLetters) tell(format string, args ...any) {
 
 // counted says how many letters something was done with.
 func counted(t deadletters.Tally, done string, f deadletters.Filter) string {
+	twins := ""
+	if t.Twins > 0 {
+		twins = fmt.Sprintf("; %d of them there twice", t.Twins)
+	}
 	switch {
 	case t.Seen.Total == 0:
 		return "no dead letters"
@@ -49,9 +53,9 @@ func counted(t deadletters.Tally, done string, f deadletters.Filter) string {
 	case !t.Whole:
 		return fmt.Sprintf("%s: %v, and there are more", done, t.Done)
 	case t.Done.Total == t.Seen.Total:
-		return fmt.Sprintf("%s: %v", done, t.Done)
+		return fmt.Sprintf("%s: %v%s", done, t.Done, twins)
 	}
-	return fmt.Sprintf("%s: %v, of %d dead letters", done, t.Done, t.Seen.Total)
+	return fmt.Sprintf("%s: %v, of %d dead letters%s", done, t.Done, t.Seen.Total, twins)
 }
 
 // ended tells what was done, and returns an error if that is not all that was asked for.
@@ -69,25 +73,31 @@ func (d *deadLetters) ended(t deadletters.Tally, err error, done string, f deadl
 	return errors.Join(problems...)
 }
 
-// progress shows on a terminal how far a replay is. done ends that.
+// progress shows on a terminal how far a replay is. done ends that. How many letters there are is the depth of their queues:
+// looking through them would take them in hand, and a quorum queue gives them back only after a while, too late for the replay.
 func (d *deadLetters) progress(ctx context.Context, store deadletters.Store, f deadletters.Filter, replay *deadletters.Replay) (done func(), err error) {
-	const width = 40
 	file, ok := d.err.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
 		return func() {}, nil
 	}
-	tally, err := store.Preview(ctx, f, *replay, func(pipeline.DeadLetter) error { return nil })
-	if err != nil || tally.Done.Total == 0 {
+	total, err := store.AtMost(ctx, f, *replay)
+	if err != nil || total == 0 {
 		return func() {}, err
 	}
-	total, gone := tally.Done.Total, 0
+	gone := 0
 	replay.Each = func(pipeline.DeadLetter) {
 		gone++
-		total = max(total, gone) // more may have come since
-		filled := width * gone / total
-		_, _ = fmt.Fprintf(file, "\r%s%s %d/%d", strings.Repeat("█", filled), strings.Repeat("░", width-filled), gone, total)
+		_, _ = io.WriteString(file, bar(gone, total))
 	}
 	return func() { _, _ = fmt.Fprintln(file) }, nil
+}
+
+// bar writes how far something is; more than the total may have come since it was counted.
+func bar(gone, total int) string {
+	const width = 40
+	total = max(total, gone)
+	filled := width * gone / total
+	return fmt.Sprintf("\r%s%s %d/%d", strings.Repeat("█", filled), strings.Repeat("░", width-filled), gone, total)
 }
 
 // write makes a file by a function, whole or not at all; - is standard output.

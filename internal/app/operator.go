@@ -16,8 +16,14 @@ const operatorPatience = 30 * time.Second
 
 // Operator is at the broker as somebody who looks after the queues: nothing is consumed, nothing enriched.
 type Operator struct {
-	pipeline.Postbox
+	looker
 	pipeline.Transport
+}
+
+// looker is a carrier whose queues can be looked at.
+type looker interface {
+	pipeline.Postbox
+	Depth(ctx context.Context, topic string) (messages, consumers int, err error)
 }
 
 // Operate goes where the workers of the same configuration are: it asks OpenCTI where that is, by the registration that
@@ -42,7 +48,7 @@ func Operate(ctx context.Context, o Options) (*Operator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the broker: %w", err)
 	}
-	postbox, ok := carrier.(pipeline.Postbox)
+	look, ok := carrier.(looker)
 	if !ok {
 		return nil, errors.Join(errors.New("connecting to the broker: its dead letters can't be looked through"), carrier.Close())
 	}
@@ -57,7 +63,7 @@ func Operate(ctx context.Context, o Options) (*Operator, error) {
 		}
 		return nil, fmt.Errorf("connecting to the broker: %w", errors.Join(err, carrier.Close()))
 	}
-	return &Operator{Postbox: postbox, Transport: carrier}, nil
+	return &Operator{looker: look, Transport: carrier}, nil
 }
 
 func registered(ctx context.Context, o Options, client *opencti.Client) (opencti.Registration, error) {

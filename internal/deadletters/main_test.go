@@ -63,6 +63,10 @@ func (b *box) Publish(topic string, messages ...*message.Message) error {
 	return nil
 }
 
+func (b *box) Depth(_ context.Context, topic string) (messages, consumers int, err error) {
+	return len(b.queues[topic]), 0, nil
+}
+
 func (b *box) ids(topic string) []string {
 	var ids []string
 	for _, msg := range b.queues[topic] {

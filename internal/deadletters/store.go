@@ -25,6 +25,8 @@ type Transport interface {
 	pipeline.Postbox
 	// Publish returns nil when every message is safe in the topic's queue.
 	Publish(topic string, messages ...*message.Message) error
+	// Depth returns how many messages of topic wait in its queue, and how many consumers it has.
+	Depth(ctx context.Context, topic string) (messages, consumers int, err error)
 }
 
 // Store is the poison queues of a pipeline.
@@ -52,9 +54,10 @@ func (s Store) now() time.Time {
 	return time.Now()
 }
 
-// List calls visit for each letter that the filter lets through, and ends with its first error.
+// List calls visit for each letter that the filter lets through, and ends with its first error. A letter that is there twice
+// is visited once.
 func (s Store) List(ctx context.Context, f Filter, visit func(pipeline.DeadLetter) error) (Tally, error) {
-	return s.each(ctx, f, func(letter pipeline.DeadLetter) (pipeline.Fate, error) {
+	return s.each(ctx, f, pipeline.Fate{}, func(letter pipeline.DeadLetter) (pipeline.Fate, error) {
 		return pipeline.Fate{}, visit(letter)
 	})
 }
@@ -64,7 +67,7 @@ func (s Store) Find(ctx context.Context, id string, f Filter) (pipeline.DeadLett
 	var letter pipeline.DeadLetter
 	found := false
 	f.IDs = []string{id}
-	tally, err := s.each(ctx, f, func(one pipeline.DeadLetter) (pipeline.Fate, error) {
+	tally, err := s.each(ctx, f, pipeline.Fate{}, func(one pipeline.DeadLetter) (pipeline.Fate, error) {
 		letter, found = one, true
 		return pipeline.Fate{}, errEnough
 	})
@@ -76,15 +79,20 @@ func (s Store) Find(ctx context.Context, id string, f Filter) (pipeline.DeadLett
 
 // Drop removes the letters that the filter lets through, for good.
 func (s Store) Drop(ctx context.Context, f Filter) (Tally, error) {
-	return s.each(ctx, f, func(pipeline.DeadLetter) (pipeline.Fate, error) {
+	return s.each(ctx, f, pipeline.Fate{Drop: true}, func(pipeline.DeadLetter) (pipeline.Fate, error) {
 		return pipeline.Fate{Drop: true}, nil
 	})
 }
 
 // each goes through the poison queues of the hops that the filter lets through. What decide says is done to each of the
-// letters. An [*unfitError] from it keeps the letter and goes on; errEnough keeps it and ends everything well.
-func (s Store) each(ctx context.Context, f Filter, decide func(pipeline.DeadLetter) (pipeline.Fate, error)) (Tally, error) {
+// letters. An [*unfitError] from it keeps the letter and goes on; errEnough keeps it and ends everything well. The second
+// of two letters that are one, as a worker died in the wrong moment, is not decided about: once the first one is, it gets
+// the twin's fate.
+func (s Store) each(
+	ctx context.Context, f Filter, twin pipeline.Fate, decide func(pipeline.DeadLetter) (pipeline.Fate, error),
+) (Tally, error) {
 	began := s.now() // one moment for all: what is filtered out stays so during a long replay
+	decided := make(map[identity]bool)
 	tally := Tally{Missing: slices.Clone(f.IDs)}
 	for _, hop := range s.Hops {
 		if !among(f.Hops, hop.Name()) {
@@ -96,6 +104,11 @@ func (s Store) each(ctx context.Context, f Filter, decide func(pipeline.DeadLett
 			}
 			letter := pipeline.ReadDeadLetter(hop.Poison(), msg)
 			letter.Hop = hop.Name() // where it is, whatever it says
+			id := identity{letter.Hop, letter.ID, letter.JobID}
+			if decided[id] {
+				tally.Twins++
+				return twin, nil
+			}
 			tally.Seen.add(letter)
 			if !f.Match(letter, began) {
 				return pipeline.Fate{}, nil
@@ -108,6 +121,7 @@ func (s Store) each(ctx context.Context, f Filter, decide func(pipeline.DeadLett
 			}
 			if err == nil {
 				tally.Done.add(letter)
+				decided[id] = letter.JobID != ""
 			}
 			return fate, err
 		})
@@ -121,6 +135,10 @@ func (s Store) each(ctx context.Context, f Filter, decide func(pipeline.DeadLett
 	tally.Whole = true
 	return tally, nil
 }
+
+// identity is what makes a letter the one that it is: its id follows from the job that was given up, so a job that was given
+// up twice is there twice under one id. The bodies may differ in when and how often something was done.
+type identity struct{ hop, id, job string }
 
 // unfitError is why a letter can't be done what was asked for, while others can.
 type unfitError struct{ error }

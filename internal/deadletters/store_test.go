@@ -232,3 +232,56 @@ func TestReplayAtARate(t *testing.T) {
 		}
 	})
 }
+
+// A letter that a dying worker wrote twice is one letter: listed once, replayed once, and gone altogether.
+func TestALetterThatIsThereTwice(t *testing.T) {
+	t.Parallel()
+	twins := func() (deadletters.Store, *box) {
+		s, b := newStore()
+		second := letter("L2", "lookup", stages.ReasonTimeout, "Url", time.Hour) // of a little later
+		second.Payload = append(second.Payload, ' ')
+		other := letter("L1", "lookup", stages.ReasonTimeout, "Url", time.Hour) // a stranger's, under an id that is taken
+		other.Metadata.Set(pipeline.DeadLetterJob, "another")
+		b.queues["lookup.poison"] = append(b.queues["lookup.poison"], second, other)
+		return s, b
+	}
+	s, b := twins()
+	if diff := cmp.Diff([]string{"L1", "L2", "L3", "L1", "P1", "P2"}, list(t, s, deadletters.Filter{})); diff != "" {
+		t.Errorf("List() (-want +got):\n%s", diff)
+	}
+	if n := len(b.queues["lookup.poison"]); n != 5 {
+		t.Errorf("%d letters are there after a look, want all 5", n)
+	}
+	if n, err := s.AtMost(t.Context(), deadletters.Filter{Hops: []string{"lookup"}}, deadletters.Replay{}); n != 5 || err != nil {
+		t.Errorf("AtMost() = %d, %v, want 5", n, err)
+	}
+	for _, tt := range []struct {
+		name   string
+		filter deadletters.Filter
+		replay deadletters.Replay
+		twins  int
+		left   string
+		sent   string
+	}{
+		{"all", deadletters.Filter{}, deadletters.Replay{}, 1, "", "L1 L2 L3 L1"},
+		{"it alone", deadletters.Filter{IDs: []string{"L2"}}, deadletters.Replay{}, 1, "L1 L3 L1", "L2"},
+		{"up to the first of them", deadletters.Filter{}, deadletters.Replay{Limit: 2}, 0, "L3 L2 L1", "L1 L2"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s, b := twins()
+			tally, err := s.Replay(t.Context(), tt.filter, tt.replay)
+			if err != nil || tally.Twins != tt.twins {
+				t.Errorf("Replay() = %+v, %v, want %d twins", tally, err, tt.twins)
+			}
+			left, sent := strings.Join(b.ids("lookup.poison"), " "), strings.Join(b.replayed("lookup"), " ")
+			if left != tt.left || sent != tt.sent {
+				t.Errorf("left %q and sent %q, want %q and %q", left, sent, tt.left, tt.sent)
+			}
+		})
+	}
+	s, b = twins()
+	if _, err := s.Drop(t.Context(), deadletters.Filter{IDs: []string{"L2"}}); err != nil || slices.Contains(b.ids("lookup.poison"), "L2") {
+		t.Errorf("Drop() = %v and left %q, want both of the letter gone", err, b.ids("lookup.poison"))
+	}
+}

@@ -14,6 +14,9 @@ import (
 type Tally struct {
 	// Seen counts the letters that were there, Done those of them that were listed, replayed, dropped or exported.
 	Seen, Done Census
+	// Twins counts the second letters of those that are there twice, which happens when a worker dies in the wrong moment:
+	// they are in none of the other counts, and share the fate of the first.
+	Twins int
 	// Whole says that they went through all of it, and did not stop at a limit.
 	Whole bool
 	// Missing lists the ids of the filter that no letter has.

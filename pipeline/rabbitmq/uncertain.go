@@ -43,7 +43,7 @@ func (b *browser) resolve(ctx context.Context, d amqp.Delivery, to string, publi
 	if err != nil {
 		return fmt.Errorf("%w; whether it is replayed, still there, or gone with the broker is not known: %w", cause, err)
 	}
-	b.transport.options.Logger.Warn("a dead letter was replayed when the connection was lost, and again for the case that the broker lost it",
+	b.transport.options.Logger.WarnContext(ctx, "a dead letter was replayed when the connection was lost, and again for the case that the broker lost it",
 		slog.String("message", publishing.MessageId))
 	return fmt.Errorf("%w; this letter is replayed, perhaps twice", cause)
 }

@@ -1,0 +1,67 @@
+package pipeline_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"opencti-ipqs-worker/pipeline"
+	"opencti-ipqs-worker/stages"
+)
+
+// A message that comes again after its letter was written, as after a crash, makes the same letter again: whoever looks
+// through the poison queue can tell. Another message makes another one.
+func TestALetterThatIsWrittenTwiceHasOneID(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		hop   string
+		first *message.Message
+		again *message.Message
+		same  bool
+	}{
+		{"the same job of OpenCTI's, whose messages have no ids", "a", asked("m1", "work_1"), asked("m2", "work_1"), true},
+		{"another job", "a", asked("m1", "work_1"), asked("m1", "work_2"), false},
+		{"a replay of the job", "a", asked("m1", "work_1"), with(asked("m2", "work_1"), pipeline.DeadLetterAt, "2026-01-02T03:04:05.678Z"), false},
+		{"what no job can be read from", "a", message.NewMessage("m1", []byte("{")), message.NewMessage("m1", []byte("{")), false},
+		{"the same message between hops", "b", passed("m1", "work_1"), passed("m1", "work_1"), true},
+		{"two copies of a job, which a crash has left", "b", passed("m1", "work_1"), passed("m2", "work_1"), true},
+		{"another job between hops", "b", passed("m1", "work_1"), passed("m2", "work_2"), false},
+		{"the same unreadable message between hops", "b", message.NewMessage("m1", nil), message.NewMessage("m1", nil), true},
+		{"another unreadable message between hops", "b", message.NewMessage("m1", nil), message.NewMessage("m2", nil), false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T) {
+				fail := func(_ context.Context, job stages.Job) (stages.Job, error) {
+					return job, &stages.Fault{Class: stages.Permanent, Reason: stages.ReasonInvalidValue}
+				}
+				l := start(t, &told{}, step("a", 1, fail), step("b", 1, fail))
+				var letters []string
+				for _, msg := range []*message.Message{tt.first, tt.again} {
+					put(t, l.transport, tt.hop, msg)
+					letters = append(letters, l.end().Letter)
+				}
+				if same := letters[0] == letters[1]; same != tt.same || len(letters[0]) != 26 {
+					t.Errorf("letters are %q, want them the same: %t, in the form of ULIDs", letters, tt.same)
+				}
+			})
+		})
+	}
+}
+
+func asked(id, work string) *message.Message {
+	return message.NewMessage(id, fmt.Appendf(nil, `{"internal":{"work_id":%q},"event":{"entity_id":"x"}}`, work))
+}
+
+func passed(id, work string) *message.Message {
+	return with(message.NewMessage(id, fmt.Appendf(nil, `{"id":%q}`, work)), pipeline.MetadataVersion, "1")
+}
+
+func with(msg *message.Message, key, value string) *message.Message {
+	msg.Metadata.Set(key, value)
+	return msg
+}
