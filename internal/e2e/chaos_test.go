@@ -3,11 +3,14 @@
 package e2e
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +18,7 @@ import (
 
 	"opencti-ipqs-worker/internal/opencti/openctitest"
 	"opencti-ipqs-worker/internal/rabbitnode"
+	"opencti-ipqs-worker/ipqs"
 	"opencti-ipqs-worker/ipqs/ipqstest"
 	"opencti-ipqs-worker/pipeline/pipelinetest"
 )
@@ -34,8 +38,9 @@ func chaosJobs(t *testing.T) int {
 }
 
 // TestChaos puts jobs through three workers while everything fails that can: a worker is killed every second, the broker is
-// killed and started twice, IPQS answers a fifth of the lookups with errors, throttling, garbage or too late, OpenCTI goes
-// away, and the workers' connections to the broker are cut and stalled. In the end each job has ended, in one way.
+// killed and restarted, IPQS answers a fifth of the lookups with errors, throttling, garbage or too late and refuses every
+// fiftieth value, OpenCTI goes away for 20 seconds, and the workers' connections to the broker are cut and stalled. In the end
+// each job has ended in one way, once; each that was given up has a dead letter; and a replay brings those home.
 func TestChaos(t *testing.T) {
 	t.Parallel()
 	pipelinetest.AMQPURL(t) // where there is no broker for the others, there is none for this one
@@ -58,33 +63,114 @@ func TestChaos(t *testing.T) {
 	if err := w.platform.Wait(w.ctx, func() bool { return w.platform.Registration(w.connector) != nil }); err != nil {
 		t.Fatal(err)
 	}
-	jobs := w.enrich(numbered(0, n))
+	list := numbered(0, n)
+	refused := w.refuse(list, 50)
+	jobs := w.enrich(list)
 	c.rage()
 
 	if err := w.platform.WaitWorks(w.ctx, n); err != nil {
 		t.Fatalf("%+v of %d jobs: %v", w.platform.Totals(), n, err)
 	}
 	c.calm()
-	published, deadLettered := 0, 0
-	for _, j := range jobs {
-		work, _ := w.platform.Work(j.work)
-		switch {
-		case work.Status != "complete" || work.ProcessedTimes == 0 || work.Forced:
-			t.Errorf("work of %s %s = %+v, want it complete and ended", j.Type, j.Value, work)
-		case ownErrors(work) > 0:
-			deadLettered++
-		default:
-			published++
-		}
+	published, failed, twice := c.tell(jobs)
+	t.Logf("%d jobs: %d published, %d given up, %d ended more than once; %d kills", n, len(published), len(failed), twice, c.kills)
+	if len(published)+len(failed) != n {
+		t.Errorf("%d published and %d given up of %d jobs", len(published), len(failed), n)
 	}
-	t.Logf("%d jobs: %d published, %d dead-lettered; %d kills", n, published, deadLettered, c.kills)
-	if published+deadLettered != n {
-		t.Errorf("%d published and %d dead-lettered of %d jobs", published, deadLettered, n)
+	c.checkLetters(failed, refused)
+
+	w.ipqs.Recover()
+	checkObjects(t, w, published)
+	worker := w.launch(c.through...)
+	stdout, stderr := w.operate(0, "replay", "--all")
+	t.Logf("replay --all: %s%s", stdout, stderr)
+	w.awaitImport(failed...)
+	if left := w.list(); len(left) > 0 {
+		t.Errorf("%d dead letters are left after the replay, want none: %+v", len(left), left[0])
+	}
+	checkObjects(t, w, jobs)
+	if status := worker.stop(); status != 0 {
+		t.Errorf("exit status = %d after SIGTERM, want 0", status)
 	}
 	if complaints := w.platform.Complaints(); len(complaints) > 0 {
 		t.Errorf("OpenCTI's stand-in complains: %q", complaints)
 	}
 	checkSecrets(t, w)
+}
+
+// refuse has IPQS refuse every nth of the observables, whenever it is asked, and returns them by their values.
+func (w *world) refuse(list []openctitest.Observable, nth int) map[string]bool {
+	kinds := map[string]ipqs.Kind{
+		"IPv4-Addr": ipqs.KindIP, "IPv6-Addr": ipqs.KindIP, "Email-Addr": ipqs.KindEmail, "Phone-Number": ipqs.KindPhone,
+		"Url": ipqs.KindURL, "Domain-Name": ipqs.KindURL,
+	}
+	refused := make(map[string]bool)
+	for i := nth / 2; i < len(list); i += nth {
+		o := list[i]
+		w.ipqs.Script(kinds[o.Type], o.Value, slices.Repeat([]ipqstest.Response{ipqstest.Refusal(ipqstest.MessageInvalidIP)}, 100)...)
+		refused[o.Value] = true
+	}
+	return refused
+}
+
+// tell looks at the work of every job: complete, and ended well or in error, once. A kill may leave two copies of a job that
+// are published within the same moment: both say what was sent then, the same, and that is all that may be there twice.
+func (c *chaos) tell(jobs []job) (published, failed []job, twice int) {
+	c.t.Helper()
+	for _, j := range jobs {
+		work, _ := c.w.platform.Work(j.work)
+		switch {
+		case work.Status != "complete" || work.ProcessedTimes == 0 || work.Forced:
+			c.t.Errorf("work of %s %s = %+v, want it complete and ended", j.Type, j.Value, work)
+		case ownErrors(work) > 0:
+			failed = append(failed, j)
+		default:
+			published = append(published, j)
+		}
+		if work.ProcessedTimes > 1 {
+			twice++
+			said := slices.DeleteFunc(work.Messages, func(m openctitest.WorkMessage) bool { return !strings.HasSuffix(m.Message, " sent.") })
+			if len(work.Errors) > 0 || work.ProcessedTimes > 2 || len(said) != 2 || said[0] != said[1] {
+				c.t.Errorf("work of %s %s = %+v, want it ended once, or published twice as one", j.Type, j.Value, work)
+			}
+		}
+	}
+	if twice > c.kills {
+		c.t.Errorf("%d works were ended twice, want at most one for each of %d kills", twice, c.kills)
+	}
+	return published, failed, twice
+}
+
+// checkLetters holds the dead letters against the works that ended in error: one for each, with the same reason, and those
+// that IPQS refuses among them.
+func (c *chaos) checkLetters(failed []job, refused map[string]bool) {
+	c.t.Helper()
+	letters := make(map[string]listed)
+	for _, letter := range c.w.list() {
+		if _, twin := letters[letter.WorkID]; twin {
+			c.t.Errorf("work %s has two dead letters", letter.WorkID)
+		}
+		letters[letter.WorkID] = letter
+	}
+	for _, j := range failed {
+		letter, ok := letters[j.work]
+		work, _ := c.w.platform.Work(j.work)
+		last := work.Errors[len(work.Errors)-1].Message
+		if want := fmt.Sprintf("dead letter %s (%s).", letter.ID, letter.Reason); !ok || !strings.HasSuffix(last, want) {
+			c.t.Errorf("work of %s %s ended with %q, and its letter is %+v: want the letter named", j.Type, j.Value, last, letter)
+		}
+		if refused[j.Value] != (letter.Reason == "invalid_value") {
+			c.t.Errorf("%s %s has a dead letter for %s", j.Type, j.Value, letter.Reason)
+		}
+		delete(letters, j.work)
+		delete(refused, j.Value)
+	}
+	for _, letter := range letters {
+		c.t.Errorf("dead letter %+v, whose work did not end in error", letter)
+	}
+	if len(refused) > 0 {
+		c.t.Errorf("%d values that IPQS refuses were not given up", len(refused))
+	}
 }
 
 // ownErrors counts the errors that the worker left: OpenCTI's importers name the object.

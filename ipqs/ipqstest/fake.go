@@ -155,6 +155,14 @@ func (f *Fake) Script(kind ipqs.Kind, value string, responses ...Response) {
 	f.scripts[q] = append(f.scripts[q], responses...)
 }
 
+// Recover ends whatever is wrong: the mode, the faults, and what is left of all scripts.
+func (f *Fake) Recover() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mode, f.options.Faults = Healthy, FaultRates{}
+	clear(f.scripts)
+}
+
 // Requests returns how many requests each endpoint has seen, whatever became of them.
 func (f *Fake) Requests() map[ipqs.Kind]int {
 	f.mu.Lock()
@@ -235,7 +243,7 @@ func (f *Fake) answer(w http.ResponseWriter, r *http.Request, q ipqs.Query, cont
 
 	script, ok := f.next(q)
 	if !ok {
-		if !f.fault(w, r, roll) {
+		if !f.fault(w, r, f.rates(), roll) {
 			send(w, fields)
 		}
 		return
@@ -279,9 +287,14 @@ func (f *Fake) next(q ipqs.Query) (Response, bool) {
 	return left[0], true
 }
 
+func (f *Fake) rates() FaultRates {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.options.Faults
+}
+
 // fault spoils the answer if the roll says so.
-func (f *Fake) fault(w http.ResponseWriter, r *http.Request, roll uint64) bool {
-	rates := f.options.Faults
+func (f *Fake) fault(w http.ResponseWriter, r *http.Request, rates FaultRates, roll uint64) bool {
 	x := share(roll)
 	hit := func(rate float64) bool {
 		x -= rate
