@@ -71,7 +71,7 @@ func TestPitfalls(t *testing.T) {
 				return err
 			},
 			"Observable":    func() error { _, err := r.client.Entity(t.Context(), "x", ""); return err },
-			"WorkProcessed": func() error { return r.works.Processed(t.Context(), r.job("198.51.100.7").WorkID, "done") },
+			"WorkProcessed": func() error { return r.works.Processed(t.Context(), r.job("198.51.100.7").WorkID, "done", false) },
 			"LabelAdd":      func() error { return r.client.EnsureLabel(t.Context(), "l", "#010203") },
 		} {
 			r.platform.FailNext(operation, 1, "FORBIDDEN_ACCESS")
