@@ -40,6 +40,9 @@ type Works interface {
 // FirstHop is the name of the hop that reads OpenCTI's job messages.
 const FirstHop = "resolve"
 
+// HopNames returns the names of the hops of [Definition], in its order.
+func HopNames() []string { return []string{"resolve", "lookup", "score", "bundle", "publish"} }
+
 // Definition is the whole pipeline: five hops, in the order a job makes them.
 func Definition(w World) []Hop {
 	resolve := stages.SkippingRecent(stages.Resolve(w.Entities, w.Works, w.Policy), w.Recents)

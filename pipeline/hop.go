@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"opencti-ipqs-worker/stages"
@@ -90,6 +91,20 @@ func Validate(hops []Hop) error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// known checks that names are hops'.
+func known(names []string, hops []Hop) error {
+	all := make([]string, len(hops))
+	for i, hop := range hops {
+		all[i] = hop.Name()
+	}
+	for _, name := range names {
+		if !slices.Contains(all, name) {
+			return fmt.Errorf("there is no hop %q, want some of %s", name, strings.Join(all, ", "))
+		}
+	}
+	return nil
 }
 
 // spent lists, for each hop, the sections that no later hop needs: they are not carried on.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -103,8 +104,11 @@ func newMeters(provider metric.MeterProvider) (*meters, error) {
 }
 
 // begin makes the series of the hops that must be there before anything happens: a rule sees a first increase only then.
-func (m *meters) begin(ctx context.Context, hops []Hop) {
+func (m *meters) begin(ctx context.Context, hops []Hop, only []string) {
 	for _, hop := range hops {
+		if len(only) > 0 && !slices.Contains(only, hop.Name()) {
+			continue
+		}
 		name := metric.WithAttributes(LabelHop.String(hop.Name()))
 		m.inFlight.Add(ctx, 0, name)
 		m.redelivered.Add(ctx, 0, name)

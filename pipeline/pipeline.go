@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,7 +32,9 @@ type Ends interface {
 type Options struct {
 	Hops      []Hop
 	Transport Transport
-	Ends      Ends
+	// Only are the names of the hops whose jobs are taken here, where other processes take those of the rest; empty is all.
+	Only []string
+	Ends Ends
 
 	Logger *slog.Logger
 	// Router is where Watermill's own log goes; nil is nowhere.
@@ -77,6 +80,9 @@ type Pipeline struct {
 func New(o Options) (*Pipeline, error) {
 	if err := Validate(o.Hops); err != nil {
 		return nil, fmt.Errorf("checking the pipeline: %w", err)
+	}
+	if err := known(o.Only, o.Hops); err != nil {
+		return nil, err
 	}
 	if o.Transport == nil || o.Ends == nil {
 		return nil, errors.New("a pipeline needs a transport and someone to tell of its ends")
@@ -165,6 +171,9 @@ func (p *Pipeline) mount() {
 	transport := persistent{p.Transport, p}
 	spent := spent(p.Hops)
 	for i, hop := range p.Hops {
+		if len(p.Only) > 0 && !slices.Contains(p.Only, hop.Name()) {
+			continue
+		}
 		var next *gate
 		if i < len(p.Hops)-1 {
 			next = p.gates[p.Hops[i+1].Name()]
@@ -239,7 +248,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		return fmt.Errorf("registering the pipeline's metrics: %w", err)
 	}
 	defer unobserve()
-	p.meters.begin(ctx, p.Hops)
+	p.meters.begin(ctx, p.Hops, p.Only)
 	var counting sync.WaitGroup
 	counting.Go(func() { p.counting(running) })
 	defer counting.Wait()

@@ -125,6 +125,12 @@ func versionText() string {
 
 // configure loads the configuration for a purpose and makes the logger that it asks for. Its warnings are logged.
 func (p *program) configure(purpose config.Purpose) (config.Config, *slog.Logger, error) {
+	c, logger, _, err := p.configureLevel(purpose)
+	return c, logger, err
+}
+
+// configureLevel is configure, with what the logger's level can be changed by.
+func (p *program) configureLevel(purpose config.Purpose) (config.Config, *slog.Logger, *slog.LevelVar, error) {
 	c, warnings, err := config.Load(config.Options{
 		Path: p.configPath, PathSet: p.configPath != "", Environ: p.environ, Require: purpose,
 	})
@@ -133,11 +139,13 @@ func (p *program) configure(purpose config.Purpose) (config.Config, *slog.Logger
 		for _, w := range warnings {
 			err = fmt.Errorf("%w\n  also, %s", err, w)
 		}
-		return c, nil, usage(err)
+		return c, nil, nil, usage(err)
 	}
-	logger := telemetry.NewLogger(p.err, c.Connector.LogLevel, c.OpenCTI.JSONLogging)
+	level := new(slog.LevelVar)
+	level.Set(c.Connector.LogLevel)
+	logger := telemetry.NewLogger(p.err, level, c.OpenCTI.JSONLogging)
 	for _, w := range warnings {
 		logger.Warn("configuration", slog.String("option", w.Name), slog.String("problem", w.Text))
 	}
-	return c, logger, nil
+	return c, logger, level, nil
 }

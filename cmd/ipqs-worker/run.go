@@ -2,19 +2,25 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"opencti-ipqs-worker/internal/app"
 	"opencti-ipqs-worker/internal/config"
 	"opencti-ipqs-worker/internal/telemetry"
+	"opencti-ipqs-worker/pipeline"
 )
 
 func (p *program) runCommand() *cobra.Command {
-	return &cobra.Command{
+	var hops []string
+	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Be the connector: register with OpenCTI and enrich until told to stop",
 		Long: `run registers the connector with OpenCTI, takes jobs from its queue and enriches until it gets SIGTERM or SIGINT. Then
@@ -24,33 +30,54 @@ signal ends it at once; nothing is lost then either.
 It needs OPENCTI_URL, OPENCTI_TOKEN, CONNECTOR_ID and IPQS_PRIVATE_KEY. While OpenCTI does not answer it keeps trying. A
 wrong configuration is reported whole, before anything is contacted.
 
-Traces go to OTEL_EXPORTER_OTLP_ENDPOINT, if that is set.`,
+Traces go to OTEL_EXPORTER_OTLP_ENDPOINT, if that is set. /metrics, /livez and /readyz are served at
+CONNECTOR_METRICS_PORT, profiles and the log level at WORKER_DEBUG_PORT.
+
+With --hops it takes the jobs of some of the five hops only (resolve, lookup, score, bundle, publish). Other processes with
+the same configuration have to take those of the others: jobs wait in the queue of a hop that nobody takes.`,
+		Example: `  ipqs-worker run
+  ipqs-worker run --hops lookup                   where IPQS is asked, and nowhere else
+  ipqs-worker run --hops resolve,score,bundle,publish`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, logger, err := p.configure(config.ForRun)
+			c, logger, level, err := p.configureLevel(config.ForRun)
 			if err != nil {
 				return err
 			}
+			for _, hop := range hops {
+				if !slices.Contains(pipeline.HopNames(), hop) {
+					return usage(fmt.Errorf("--hops: found %q, want some of %s", hop, strings.Join(pipeline.HopNames(), ",")))
+				}
+			}
 			ctx := cmd.Context()
-			tracer, shutdown, err := telemetry.Tracing(ctx, telemetry.Options{
-				ServiceName: "ipqs-worker", Version: versionText(), Logger: logger,
-			})
+			about := telemetry.Options{
+				ServiceName: "ipqs-worker", Version: versionText(), InstanceID: uuid.NewString(), Logger: logger,
+			}
+			tracer, endTraces, err := telemetry.Tracing(ctx, about)
 			if err != nil {
 				return usage(fmt.Errorf("setting up tracing: %w", err))
+			}
+			meter, metrics, endMetrics, err := telemetry.Metrics(ctx, about)
+			if err != nil {
+				return errors.Join(usage(fmt.Errorf("setting up metrics: %w", err)), endTraces(ctx))
 			}
 			defer func() {
 				// The spans of the last jobs are worth a moment after the signal.
 				last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 				defer cancel()
-				if err := shutdown(last); err != nil {
-					logger.WarnContext(ctx, "sending the last spans", slog.Any("error", err))
+				if err := errors.Join(endTraces(last), endMetrics(last)); err != nil {
+					logger.WarnContext(ctx, "sending the last of what was measured", slog.Any("error", err))
 				}
 			}()
-			if err := app.Run(ctx, app.Options{Config: c, Logger: logger, Tracer: tracer, Version: versionText()}); err != nil {
+			if err := app.Run(ctx, app.Options{
+				Config: c, Logger: logger, Level: level, Tracer: tracer, Meter: meter, Metrics: metrics, Version: versionText(), Hops: hops,
+			}); err != nil {
 				return &statusError{exitFailure, err}
 			}
 			logger.InfoContext(ctx, "stopped")
 			return nil
 		},
 	}
+	cmd.Flags().StringSliceVar(&hops, "hops", nil, "take the jobs of these hops only (default: all)")
+	return cmd
 }

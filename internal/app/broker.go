@@ -39,7 +39,7 @@ func carriers(o Options, client *opencti.Client, p *presence) func(context.Conte
 		if c.PushByAPI {
 			carrier = pushing{carrier, client, c.ID, o.Logger}
 		}
-		if !c.Callback.On {
+		if !c.Callback.On || !o.runs(topics[0].Name) { // whoever runs the first hop has the jobs posted
 			return carrier, nil
 		}
 		called, err := listen(ctx, o, p, carrier, topics[0].Name, withoutRabbitMQ(c))

@@ -50,7 +50,7 @@ func EnrichAll(ctx context.Context, o EnrichOptions, observables []observable.Ob
 	if len(order) == 0 {
 		return nil, nil
 	}
-	risks, err := newRisks(o.Config, o.Version, o.Logger)
+	risks, err := newRisks(Options{Config: o.Config, Version: o.Version, Logger: o.Logger}, func() {})
 	if err != nil {
 		return nil, err
 	}

@@ -2,14 +2,20 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+	meternoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/sync/errgroup"
 
 	"opencti-ipqs-worker/internal/config"
@@ -22,10 +28,17 @@ import (
 
 // Options is what [Run] needs beside its configuration.
 type Options struct {
-	Config  config.Config
-	Logger  *slog.Logger
-	Tracer  trace.TracerProvider
+	Config config.Config
+	Logger *slog.Logger
+	Tracer trace.TracerProvider
+	Meter  metric.MeterProvider
+	// Metrics shows what the meters have measured, beside /livez and /readyz; nil shows nothing.
+	Metrics http.Handler
+	// Level is what the logger goes by, and can be changed by at run time; nil can't.
+	Level   *slog.LevelVar
 	Version string
+	// Hops are the names of those that this process runs, where others run the rest; empty runs all.
+	Hops []string
 	// Observe, if set, is told what came of every trip.
 	Observe func(pipeline.Outcome)
 	// PingEvery is how often OpenCTI is pinged; zero is every 40 seconds.
@@ -67,20 +80,47 @@ type worker struct {
 	presence *presence
 	breaker  *ipqs.Breaker
 	broker   *broker
+	meters   *meters
 	pauses   pauses
 	world    pipeline.World // but for its Intake
 	connect  func(ctx context.Context, to opencti.Registration, topics []pipeline.Topic) (Carrier, error)
 }
 
-func newWorker(o Options) (*worker, error) {
+// runs reports whether this process takes the jobs of a hop.
+func (o Options) runs(hop string) bool { return len(o.Hops) == 0 || slices.Contains(o.Hops, hop) }
+
+// withDefaults fills in what need not be given.
+func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Tracer == nil {
+		o.Tracer = tracenoop.NewTracerProvider()
+	}
+	if o.Meter == nil {
+		o.Meter = meternoop.NewMeterProvider()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+func newWorker(o Options) (*worker, error) {
+	o = o.withDefaults()
+	if len(o.Hops) > 0 && withoutRabbitMQ(o.Config.Connector) {
+		return nil, errors.New("--hops: with CONNECTOR_LISTEN_PROTOCOL=API and CONNECTOR_QUEUE_PROTOCOL=api jobs stay within one process, " +
+			"which has to run all hops")
+	}
+	meters, err := newMeters(o.Meter)
+	if err != nil {
+		return nil, err
 	}
 	client, err := newClient(o)
 	if err != nil {
 		return nil, err
 	}
-	breaker, err := newRisks(o.Config, o.Version, o.Logger)
+	breaker, err := newRisks(o, func() { meters.opened.Add(context.Background(), 1) })
 	if err != nil {
 		return nil, err
 	}
@@ -93,9 +133,10 @@ func newWorker(o Options) (*worker, error) {
 		log:      o.Logger,
 		client:   client,
 		works:    opencti.NewWorks(client),
-		presence: newPresence(client, connector(o.Config.Connector), o.PingEvery, o.Logger),
+		presence: newPresence(measuredPlatform{client, meters}, connector(o.Config.Connector), o.PingEvery, o.Logger),
 		breaker:  breaker,
 		broker:   newBroker(),
+		meters:   meters,
 		connect:  o.Connect,
 	}
 	if w.connect == nil {
@@ -105,7 +146,7 @@ func newWorker(o Options) (*worker, error) {
 		Entities:  client,
 		Works:     works(o.Config.Connector, w.works),
 		Playbooks: client,
-		Risks:     breaker,
+		Risks:     explainedRisks{breaker, breaker.State, meters},
 		Sources:   sources(o.Config.IPQS, client, client),
 		Labels:    newLabels(client, o.Logger),
 		Envelope:  envelope(o.Config.Connector, w.presence),
@@ -116,14 +157,45 @@ func newWorker(o Options) (*worker, error) {
 		Enrichment: chosen.enrichment,
 		Lookups:    o.Config.Worker.LookupConcurrency,
 	}
-	return w, nil
+	return w, meters.watch(o.Version, breaker.State, w.standing, w.dependencies())
+}
+
+// dependencies are what the worker needs and can be up or down.
+func (w *worker) dependencies() []dependency {
+	return []dependency{
+		{"opencti", w.presence.ready},
+		{carrierName(w.options.Config.Connector), w.broker.ready},
+		{"ipqs", w.lookups},
+	}
+}
+
+// standing is the connector's state in the words of OpenCTI's helper.
+func (w *worker) standing() string {
+	switch err := w.broker.ready(); {
+	case errors.Is(err, errDraining):
+		return stateStopped
+	case err != nil:
+		return stateIdle
+	default:
+		return stateRunning
+	}
 }
 
 // serve tells over HTTP how the worker is, also while jobs in hand are finished after the end of ctx: until stop is called.
 func (w *worker) serve(ctx context.Context) (stop func()) {
 	c := w.options.Config
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var serving sync.WaitGroup
+	stop = func() {
+		cancel()
+		serving.Wait()
+	}
+	if c.Worker.DebugPort != 0 {
+		address := net.JoinHostPort(c.Worker.DebugHost, strconv.Itoa(c.Worker.DebugPort))
+		serving.Go(func() { health.ServeDebug(ctx, address, w.options.Level, w.log) })
+	}
 	if c.Connector.MetricsPort == 0 {
-		return func() {}
+		return stop
 	}
 	server := health.New(health.Options{
 		Address: net.JoinHostPort(c.Worker.MetricsHost, strconv.Itoa(c.Connector.MetricsPort)),
@@ -137,13 +209,11 @@ func (w *worker) serve(ctx context.Context) (stop func()) {
 		},
 		Logger: w.log,
 	})
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var serving sync.WaitGroup
-	serving.Go(func() { server.Run(ctx) })
-	return func() {
-		cancel()
-		serving.Wait()
+	if c.Connector.ExposeMetrics && w.options.Metrics != nil {
+		server.Handle("GET /metrics", w.options.Metrics)
 	}
+	serving.Go(func() { server.Run(ctx) })
+	return stop
 }
 
 // lookups returns nil while IPQS is asked.

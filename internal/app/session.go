@@ -97,16 +97,21 @@ func (w *worker) session(ctx context.Context, to opencti.Registration) (worked b
 			w.log.WarnContext(ctx, "closing the broker connection", slog.Any("error", err))
 		}
 	}()
-	world.Intake = carrier
+	world.Intake = measuredIntake{carrier, w.meters}
 	p, err := pipeline.New(pipeline.Options{
-		Hops:      noticing(pipeline.Definition(world), w.presence.look),
+		Hops:      explaining(noticing(pipeline.Definition(world), w.presence.look), w.log, w.meters, w.options.Config.Worker.TraceValues),
+		Only:      w.options.Hops,
 		Transport: carrier,
 		Ends:      stages.Ending{Works: w.works, Playbooks: w.client},
 		Logger:    w.log,
 		Router:    telemetry.NewWatermillLogger(w.log),
 		Tracer:    w.options.Tracer,
+		Meter:     w.options.Meter,
 		Root:      telemetry.WithJobKey,
-		Observe:   observed(carrier, w.options.Observe),
+		Mark:      mark,
+		System:    systemOf(w.options.Config.Connector),
+		Queue:     queuesOf(carrier),
+		Observe:   observed(carrier, w.meters.observe(w.options.Observe)),
 		Version:   w.options.Version,
 		Drain:     w.options.Config.Worker.ShutdownTimeout,
 		Now:       w.options.Now,
@@ -145,6 +150,11 @@ func (w *worker) session(ctx context.Context, to opencti.Registration) (worked b
 	})
 	err = group.Wait()
 	return worked, err
+}
+
+// mark has what is logged for a job say so.
+func mark(ctx context.Context, m pipeline.Mark) context.Context {
+	return telemetry.WithJob(ctx, telemetry.Job{ID: m.JobID, WorkID: m.WorkID, Hop: m.Hop, Attempt: m.Attempt})
 }
 
 // noticing calls failed whenever a stage could not ask OpenCTI.

@@ -46,9 +46,9 @@ func TestLoadWarnings(t *testing.T) {
 		{
 			name: "option of OpenCTI's helper",
 			file: "connector: {queue_threshold: x}",
-			env:  []string{"CONNECTOR_EXPOSE_METRICS=true"},
+			env:  []string{"CONNECTOR_METRICS_NAMESPACE=x"},
 			want: []Warning{
-				{Level: slog.LevelInfo, Name: "CONNECTOR_EXPOSE_METRICS", Text: "this option of OpenCTI's Python helper has no effect here"},
+				{Level: slog.LevelInfo, Name: "CONNECTOR_METRICS_NAMESPACE", Text: "this option of OpenCTI's Python helper has no effect here"},
 				{Level: slog.LevelInfo, Name: "connector.queue_threshold", Text: "this option of OpenCTI's Python helper has no effect here"},
 			},
 		},

@@ -57,6 +57,8 @@ type Connector struct {
 	LogLevel slog.Level
 	// MetricsPort is where the worker's state is served over HTTP; 0 is nowhere.
 	MetricsPort int
+	// ExposeMetrics says whether its metrics are served there too.
+	ExposeMetrics bool
 }
 
 // Callback says how OpenCTI's workers post jobs to us.
@@ -148,4 +150,9 @@ type Worker struct {
 	ShutdownTimeout time.Duration
 	// MetricsHost is the address of this machine that Connector.MetricsPort is on; empty is all of them.
 	MetricsHost string
+	// DebugHost and DebugPort are where profiles and the log level are served over HTTP; port 0 is nowhere.
+	DebugHost string
+	DebugPort int
+	// TraceValues says whether traces have the values of the observables.
+	TraceValues bool
 }

@@ -22,7 +22,7 @@ func defaults() Config {
 			ID: "9f8cb5ab-0a0c-4b2c-8b3d-2b0c6b1f7a11", Name: "IPQS Fraud and Risk Scoring", Type: "INTERNAL_ENRICHMENT",
 			Scope:       []string{"IPv4-Addr", "IPv6-Addr", "Email-Addr", "Url", "Domain-Name", "Phone-Number", "User-Account"},
 			Callback:    Callback{Port: 7070, Path: "/api/callback"},
-			MetricsPort: 9095,
+			MetricsPort: 9095, ExposeMetrics: true,
 		},
 		IPQS: IPQS{
 			PrivateKey: NewSecret("key-4711"), BaseURL: "https://www.ipqualityscore.com/api/json",
@@ -33,7 +33,7 @@ func defaults() Config {
 		},
 		Playbook: Playbook{MaxWait: 30 * time.Second},
 		MQ:       MQ{RejectUnauthorized: true},
-		Worker:   Worker{QueueType: "classic", LookupConcurrency: 16, ShutdownTimeout: 25 * time.Second},
+		Worker:   Worker{QueueType: "classic", LookupConcurrency: 16, ShutdownTimeout: 25 * time.Second, DebugHost: "127.0.0.1", DebugPort: 9096},
 	}
 }
 

@@ -252,10 +252,16 @@ func Table() []Option {
 		},
 		{
 			Env: "CONNECTOR_METRICS_PORT", Kind: Number, Default: "9095",
-			Description: "Port on which /livez and /readyz are served; 0 serves them nowhere.",
+			Description: "Port on which /livez, /readyz and /metrics are served; 0 serves them nowhere.",
 			Accepts:     "a whole number from 0 to 65535",
 			Most:        65535,
 			set:         into(func(c *Config) *int { return &c.Connector.MetricsPort }, parseInt(0, 65535)),
+		},
+		{
+			Env: "CONNECTOR_EXPOSE_METRICS", Kind: Bool, Default: "true",
+			Description: "Serve /metrics for Prometheus on that port too.",
+			Accepts:     switches,
+			set:         into(func(c *Config) *bool { return &c.Connector.ExposeMetrics }, parseBool),
 		},
 		{
 			Env: "IPQS_PRIVATE_KEY", Kind: Text, Required: true, Secret: true, For: ForEnrich,
@@ -440,6 +446,25 @@ func Table() []Option {
 			Description: "Address to listen on at CONNECTOR_METRICS_PORT; not set, every one of the machine.",
 			Accepts:     "an address or host name of this machine, such as 127.0.0.1",
 			set:         into(func(c *Config) *string { return &c.Worker.MetricsHost }, parseText),
+		},
+		{
+			Env: "WORKER_DEBUG_PORT", Kind: Number, Default: "9096",
+			Description: "Port on which /debug/pprof and /log-level are served, to this machine alone; 0 serves them nowhere.",
+			Accepts:     "a whole number from 0 to 65535",
+			Most:        65535,
+			set:         into(func(c *Config) *int { return &c.Worker.DebugPort }, parseInt(0, 65535)),
+		},
+		{
+			Env: "WORKER_DEBUG_HOST", Kind: Text, Default: "127.0.0.1",
+			Description: "Address to listen on at WORKER_DEBUG_PORT. Whoever reaches it sees the memory's profile and can change the log level.",
+			Accepts:     "an address or host name of this machine, such as 127.0.0.1",
+			set:         into(func(c *Config) *string { return &c.Worker.DebugHost }, parseText),
+		},
+		{
+			Env: "TRACE_OBSERVABLE_VALUES", Kind: Bool, Default: "false",
+			Description: "Put the values of the observables, which may be somebody's address or number, into traces.",
+			Accepts:     switches,
+			set:         into(func(c *Config) *bool { return &c.Worker.TraceValues }, parseBool),
 		},
 	})
 }

@@ -208,7 +208,7 @@ func (w *world) launch(more ...string) *worker {
 		"IPQS_PRIVATE_KEY=" + key, "IPQS_BASE_URL=" + w.ipqs.BaseURL,
 		"OTEL_EXPORTER_OTLP_ENDPOINT=" + w.collector.address, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
 		"OTEL_BSP_SCHEDULE_DELAY=20",
-		"CONNECTOR_METRICS_PORT=0", // workers of other tests run beside it
+		"CONNECTOR_METRICS_PORT=0", "WORKER_DEBUG_PORT=0", // workers of other tests run beside it
 	}, more...)
 	cmd.Dir = w.t.TempDir()
 	cmd.Stdout, cmd.Stderr = w.logs, w.logs

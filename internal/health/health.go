@@ -4,17 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"net"
 	"net/http"
-	"time"
-)
-
-const (
-	// headerTimeout and idleTimeout keep slow or forgotten clients from piling up.
-	headerTimeout = 5 * time.Second
-	idleTimeout   = time.Minute
-	// farewell is how long requests under way have when the server ends.
-	farewell = time.Second
 )
 
 // Check is one thing that the worker depends on.
@@ -67,37 +57,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.Serve
 // Run listens and serves until ctx ends. When it cannot listen, because the port is taken for example, it logs a warning
 // and returns at once.
 func (s *Server) Run(ctx context.Context) {
-	log := s.options.Logger
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.options.Address)
-	if err != nil {
-		if ctx.Err() == nil {
-			log.WarnContext(ctx, "the worker's state is not served over HTTP, all else goes on",
-				slog.String("address", s.options.Address), slog.Any("error", err))
-		}
-		return
-	}
-	log.InfoContext(ctx, "serving the worker's state", slog.String("address", listener.Addr().String()))
-	server := &http.Server{
-		Handler:           s.mux,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-	stopped := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(stopped)
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
-		defer cancel()
-		if server.Shutdown(last) != nil {
-			_ = server.Close() // whoever still asks has had their time
-		}
-	})
-	if err := server.Serve(listener); ctx.Err() == nil {
-		log.WarnContext(ctx, "the worker's state is no longer served over HTTP, all else goes on", slog.Any("error", err))
-	}
-	if !stop() {
-		<-stopped
-	}
+	listen(ctx, s.options.Address, s.mux, "the worker's state", s.options.Logger)
 }
 
 func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {

@@ -49,8 +49,8 @@ type HTTPOptions struct {
 // shown is how much of an answer the debug log gets to see.
 const shown = 8 << 10
 
-// Transport is a [http.RoundTripper] that tells what it does: a client span for each request, with the names of
-// OpenTelemetry's conventions for HTTP; its duration as http.client.request.duration; and lines in the debug log. None of
+// Transport is a [http.RoundTripper] that tells what it does: a client span for each request that is part of a trace (a ping
+// is none), with the names of OpenTelemetry's conventions for HTTP; its duration as http.client.request.duration; and lines in the debug log. None of
 // them has the query of the address, a header, or the text of an error, which may quote an answer.
 type Transport struct {
 	o        HTTPOptions
@@ -89,7 +89,10 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if call.Operation != "" {
 		labels = append(labels, semconv.GraphQLOperationName(call.Operation))
 	}
-	ctx, span := t.tracer.Start(r.Context(), r.Method+" "+call.Route, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(labels...))
+	ctx, span := r.Context(), trace.SpanFromContext(context.Background())
+	if trace.SpanContextFromContext(ctx).IsValid() {
+		ctx, span = t.tracer.Start(ctx, r.Method+" "+call.Route, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(labels...))
+	}
 	if span.IsRecording() {
 		span.SetAttributes(more(ctx, r, call)...)
 	}

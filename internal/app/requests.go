@@ -1,0 +1,110 @@
+package app
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"opencti-ipqs-worker/internal/config"
+	"opencti-ipqs-worker/internal/telemetry"
+)
+
+// telling puts spans, metrics and debug lines around requests.
+func telling(o Options, base http.RoundTripper, peer string, call func(*http.Request) telemetry.Call) (http.RoundTripper, error) {
+	o = o.withDefaults()
+	return telemetry.NewTransport(telemetry.HTTPOptions{
+		Base: base, Tracer: o.Tracer, Meter: o.Meter, Logger: o.Logger, Peer: peer, Call: call, Show: shapeOf,
+	})
+}
+
+// platformCall is what may be told of a request to OpenCTI: the name of the operation, which is one of ours.
+func platformCall(r *http.Request) telemetry.Call {
+	const graphql = "/graphql"
+	if !strings.HasSuffix(r.URL.Path, graphql) {
+		return telemetry.Call{Route: "/other"}
+	}
+	call := telemetry.Call{Route: graphql}
+	if r.GetBody == nil {
+		return call
+	}
+	body, err := r.GetBody()
+	if err != nil {
+		return call
+	}
+	defer func() { _ = body.Close() }()
+	var head [256]byte
+	n, _ := io.ReadFull(body, head[:]) // a shorter one is no error here
+	if found := operation.FindSubmatch(head[:n]); found != nil {
+		call.Mutation, call.Operation = string(found[1]) == "mutation", string(found[2])
+	}
+	return call
+}
+
+// operation finds the kind and name of an operation in the beginning of a request's body.
+var operation = regexp.MustCompile(`^\{"query":"(query|mutation) (\w+)`)
+
+// lookupCall is what may be told of a request to IPQS: which endpoint. The value is in the query.
+func lookupCall(c config.IPQS) func(*http.Request) telemetry.Call {
+	base := ""
+	if u, err := url.Parse(c.BaseURL); err == nil {
+		base = strings.TrimRight(u.Path, "/")
+	}
+	return func(r *http.Request) telemetry.Call {
+		return telemetry.Call{Route: strings.TrimPrefix(r.URL.Path, base)}
+	}
+}
+
+// shapeOf shows of an answer what is neither secret nor personal: its fields, numbers and yes or no, and of texts only how
+// long they are, but for the few in which an API says how it is.
+func shapeOf(body []byte) string {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.UseNumber()
+	var v any
+	if err := decoder.Decode(&v); err != nil {
+		return fmt.Sprintf("%d bytes that are no JSON, or more than is shown", len(body))
+	}
+	text, err := json.Marshal(masked("", v))
+	if err != nil {
+		return "unreadable"
+	}
+	return string(text)
+}
+
+// told are the fields whose texts are words of the API's own.
+var told = map[string]bool{"code": true, "status": true, "entity_type": true, "version": true, "connection_type": true, "abuse_velocity": true, "__typename": true}
+
+func masked(field string, v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, inner := range v {
+			v[name] = masked(name, inner)
+		}
+		return v
+	case []any:
+		for i := range v {
+			v[i] = masked(field, v[i])
+		}
+		return v
+	case string:
+		if told[field] && len(v) <= 64 {
+			return v
+		}
+		return fmt.Sprintf("[text of %d]", utf8.RuneCountInString(v))
+	case json.Number:
+		if personal[field] {
+			return "[number]"
+		}
+		return v
+	default:
+		return v
+	}
+}
+
+// personal are the fields whose numbers are somebody's.
+var personal = map[string]bool{"latitude": true, "longitude": true, "zip_code": true, "zipcode": true, "phone": true, "local_format": true, "formatted": true}

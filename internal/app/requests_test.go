@@ -1,0 +1,60 @@
+package app
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"opencti-ipqs-worker/internal/config"
+	"opencti-ipqs-worker/internal/telemetry"
+)
+
+func TestCallsAreToldWithoutWhatTheyAskAbout(t *testing.T) {
+	t.Parallel()
+	platform := func(r *http.Request) telemetry.Call { return platformCall(r) }
+	risks := lookupCall(config.IPQS{BaseURL: "https://example.com/api/json"})
+	tests := []struct {
+		name, address, body string
+		call                func(*http.Request) telemetry.Call
+		want                telemetry.Call
+	}{
+		{"a mutation", "https://o.example.com/base/graphql", `{"query":"mutation WorkReceived($id: ID!) {","variables":{}}`, platform, telemetry.Call{Route: "/graphql", Operation: "WorkReceived", Mutation: true}},
+		{"a query", "https://o.example.com/graphql", `{"query":"query About {`, platform, telemetry.Call{Route: "/graphql", Operation: "About"}},
+		{"something else", "https://o.example.com/graphql", `{}`, platform, telemetry.Call{Route: "/graphql"}},
+		{"another path", "https://o.example.com/keys/secret", ``, platform, telemetry.Call{Route: "/other"}},
+		{"a lookup", "https://example.com/api/json/email?email=a%40example.com", ``, risks, telemetry.Call{Route: "/email"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, tt.address, strings.NewReader(tt.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := tt.call(r); got != tt.want {
+				t.Errorf("call = %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestShapeOf(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, body, want string }{
+		{
+			"an answer", `{"success":true,"fraud_score":85,"name":"Jane Doe","latitude":1.5,"abuse_velocity":"high","list":["x","yy"],"in":{"code":"FORBIDDEN"},"no":null}`,
+			`{"abuse_velocity":"high","fraud_score":85,"in":{"code":"FORBIDDEN"},"latitude":"[number]","list":["[text of 1]","[text of 2]"],"name":"[text of 8]","no":null,"success":true}`,
+		},
+		{"no JSON", `<html>Jane</html>`, "17 bytes that are no JSON, or more than is shown"},
+		{"a long word", `{"code":"` + strings.Repeat("x", 65) + `"}`, `{"code":"[text of 65]"}`},
+		{"nothing", ``, "0 bytes that are no JSON, or more than is shown"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := shapeOf([]byte(tt.body)); got != tt.want {
+				t.Errorf("shapeOf() = %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
