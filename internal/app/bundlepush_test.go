@@ -52,7 +52,7 @@ func TestPushJoins(t *testing.T) {
 		messages = append(messages, message)
 	}
 	to := &pushed{}
-	var log syncBuffer
+	var log safeBuffer
 	if err := (pushing{client: to, connectorID: "connector", log: slog.New(slog.NewTextHandler(&log, nil))}).Push(t.Context(), messages); err != nil {
 		t.Fatalf("Push() = %v", err)
 	}

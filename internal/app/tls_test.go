@@ -1,12 +1,9 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,11 +14,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	"github.com/youmark/pkcs8"
 
 	"opencti-ipqs-worker/internal/certtest"
 	"opencti-ipqs-worker/internal/config"
@@ -126,12 +120,8 @@ func version(w http.ResponseWriter, _ *http.Request) {
 // serveTLS serves a version under the certificate and returns the address.
 func serveTLS(t *testing.T, identity certtest.Pair) string {
 	t.Helper()
-	pair, err := tls.X509KeyPair([]byte(identity.Cert), []byte(identity.Key))
-	if err != nil {
-		t.Fatal(err)
-	}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(version))
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{identity.TLS(t)}}
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 	server.StartTLS()
 	t.Cleanup(server.Close)
@@ -150,7 +140,7 @@ func TestBrokerTLS(t *testing.T) {
 	authority, stranger := certtest.New(t), certtest.New(t)
 	server, client, other, old := authority.Server(t, "127.0.0.1"), authority.Client(t), stranger.Client(t), authority.Expired(t, "127.0.0.1")
 	const passphrase = "planted-passphrase-90b1"
-	encrypted := encrypt(t, client.Key, passphrase)
+	encrypted := client.Encrypted(t, passphrase)
 
 	asking := startNode(t, rabbitnode.TLS{Cert: server.Cert, Key: server.Key, ClientCA: authority.PEM})
 	expired := startNode(t, rabbitnode.TLS{Cert: old.Cert, Key: old.Key})
@@ -204,7 +194,7 @@ func TestBrokerTLS(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			var log syncBuffer
+			var log safeBuffer
 			c := load(t, append([]string{"MQ_USE_SSL=true", "MQ_PORT=" + port(t, tt.node.TLSAddr())}, tt.environ...)...)
 			carrier, err := rabbitMQ(Options{Config: c, Logger: slog.New(slog.NewJSONHandler(&log, nil))}, opencti.Registration{
 				Connection: opencti.Connection{Host: "127.0.0.1", Port: 1, VHost: "/", User: "guest", Pass: "guest"},
@@ -279,37 +269,4 @@ func port(t *testing.T, addr string) string {
 		t.Fatal(err)
 	}
 	return text
-}
-
-// encrypt returns the key under a passphrase, as openssl pkcs8 -topk8 writes it.
-func encrypt(t *testing.T, key, passphrase string) string {
-	t.Helper()
-	block, _ := pem.Decode([]byte(key))
-	private, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := pkcs8.MarshalPrivateKey(private, []byte(passphrase), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: der}))
-}
-
-// syncBuffer is a log that several goroutines write.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }

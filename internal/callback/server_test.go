@@ -253,15 +253,9 @@ func TestTLS(t *testing.T) {
 	t.Parallel()
 	authority, stranger := certtest.New(t), certtest.New(t)
 	identity := authority.Server(t, "127.0.0.1")
-	pair, err := tls.X509KeyPair([]byte(identity.Cert), []byte(identity.Key))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, log := start(t, Options{TLS: &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}})
+	s, log := start(t, Options{TLS: &tls.Config{Certificates: []tls.Certificate{identity.TLS(t)}, MinVersion: tls.VersionTLS12}})
 	trusting := func(a *certtest.Authority) *tls.Config {
-		pool := x509.NewCertPool()
-		pool.AppendCertsFromPEM([]byte(a.PEM))
-		return &tls.Config{RootCAs: pool}
+		return &tls.Config{RootCAs: a.Pool()}
 	}
 	secure := func(r *http.Request) { r.URL.Scheme = "https" }
 	if status, _, _ := post(t.Context(), t, s, client(t, trusting(authority)), strings.NewReader(someJob), secure); status != 202 {

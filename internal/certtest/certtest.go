@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -13,6 +14,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/youmark/pkcs8"
 )
 
 // Authority signs certificates. Each one is a stranger to all others, whatever its name.
@@ -114,6 +117,38 @@ func serial(t *testing.T) *big.Int {
 
 func encode(kind string, der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+}
+
+// TLS returns the pair as crypto/tls takes it.
+func (p Pair) TLS(t *testing.T) tls.Certificate {
+	t.Helper()
+	pair, err := tls.X509KeyPair([]byte(p.Cert), []byte(p.Key))
+	if err != nil {
+		t.Fatalf("reading a certificate and its key: %v", err)
+	}
+	return pair
+}
+
+// Encrypted returns the key under a passphrase, as openssl pkcs8 -topk8 writes it.
+func (p Pair) Encrypted(t *testing.T, passphrase string) string {
+	t.Helper()
+	block, _ := pem.Decode([]byte(p.Key))
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		t.Fatalf("reading a key: %v", err)
+	}
+	der, err := pkcs8.MarshalPrivateKey(key, []byte(passphrase), nil)
+	if err != nil {
+		t.Fatalf("encrypting a key: %v", err)
+	}
+	return encode("ENCRYPTED PRIVATE KEY", der)
+}
+
+// Pool returns a pool with this authority and no other.
+func (a *Authority) Pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.certificate)
+	return pool
 }
 
 // String keeps the key out of a test's output.

@@ -3,7 +3,6 @@ package e2e
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"net"
 	"net/http"
@@ -20,7 +19,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/youmark/pkcs8"
 
 	"opencti-ipqs-worker/internal/certtest"
 	"opencti-ipqs-worker/internal/opencti/openctitest"
@@ -211,7 +209,7 @@ func TestCallbackTLS(t *testing.T) {
 	identity := authority.Server(t, "127.0.0.1")
 	const passphrase = "planted-passphrase-31ab"
 	keyFile := filepath.Join(t.TempDir(), "key.pem")
-	if err := os.WriteFile(keyFile, []byte(encrypted(t, identity.Key, passphrase)), 0o600); err != nil {
+	if err := os.WriteFile(keyFile, []byte(identity.Encrypted(t, passphrase)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	w.platform.SetCallbackClient(trusting(t, stranger))
@@ -243,26 +241,9 @@ func TestCallbackTLS(t *testing.T) {
 // trusting is a client that trusts one authority, and no other.
 func trusting(t *testing.T, authority *certtest.Authority) *http.Client {
 	t.Helper()
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM([]byte(authority.PEM))
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: authority.Pool(), MinVersion: tls.VersionTLS12}}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}
-}
-
-// encrypted returns the key under a passphrase, as openssl pkcs8 -topk8 writes it.
-func encrypted(t *testing.T, key, passphrase string) string {
-	t.Helper()
-	block, _ := pem.Decode([]byte(key))
-	private, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := pkcs8.MarshalPrivateKey(private, []byte(passphrase), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: der}))
 }
 
 // OpenCTI names a broker and we reach it elsewhere, by TLS: with a wrong authority it is refused and the log says which
@@ -341,12 +322,8 @@ func TestPlatformTLS(t *testing.T) {
 	w := newWorldWithoutRabbitMQ(t, "", ipqstest.Options{})
 	authority := certtest.New(t)
 	identity := authority.Server(t, "127.0.0.1")
-	pair, err := tls.X509KeyPair([]byte(identity.Cert), []byte(identity.Key))
-	if err != nil {
-		t.Fatal(err)
-	}
 	secure := httptest.NewUnstartedServer(w.platform)
-	secure.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	secure.TLS = &tls.Config{Certificates: []tls.Certificate{identity.TLS(t)}, MinVersion: tls.VersionTLS12}
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
 	w.address = secure.URL
