@@ -4,14 +4,14 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
+
+	"opencti-ipqs-worker/internal/opencti/schematest"
 )
 
 func operations() []operation {
@@ -22,73 +22,23 @@ func operations() []operation {
 	}
 }
 
-// reference returns a path in the reference material beside the repository, or skips the test.
-func reference(t *testing.T, elements ...string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if filepath.Dir(dir) == dir {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = filepath.Dir(dir)
-	}
-	path := filepath.Join(append([]string{dir, "..", "shared"}, elements...)...)
-	if _, err := os.Stat(path); err != nil {
-		t.Skip("the reference material beside the repository (../shared) is not here")
-	}
-	return path
-}
-
-var schemaFile = regexp.MustCompile(`^opencti-(.+)\.schema\.graphql$`)
-
 // TestOperationsAgainstSchemas validates every document against every real schema: valid exactly on the releases that it
 // claims. Only PingLegacy and the documents without a claim are valid everywhere.
 func TestOperationsAgainstSchemas(t *testing.T) {
 	t.Parallel()
-	dir := reference(t, "opencti-schema")
-	files, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	schemas := 0
-	for _, file := range files {
-		m := schemaFile.FindStringSubmatch(file.Name())
-		if m == nil {
-			continue
-		}
-		schemas++
-		t.Run(m[1], func(t *testing.T) {
-			t.Parallel()
-			text, err := os.ReadFile(filepath.Join(dir, file.Name()))
+	schematest.Each(t, func(t *testing.T, version string, schema *ast.Schema) {
+		for _, op := range operations() {
+			document, err := op.document()
 			if err != nil {
 				t.Fatal(err)
 			}
-			schema, err := gqlparser.LoadSchema(&ast.Source{Name: file.Name(), Input: string(text)})
-			if err != nil {
-				t.Fatalf("loading the schema: %v", err)
+			_, problems := gqlparser.LoadQueryWithRules(schema, document, nil)
+			if got, want := len(problems) == 0, op.has(mustVersion(version).Capabilities()); got != want {
+				t.Errorf("%s is valid = %t, claims %t: %v", op.name, got, want, problems)
 			}
-			for _, op := range operations() {
-				document, err := op.document()
-				if err != nil {
-					t.Fatal(err)
-				}
-				_, problems := gqlparser.LoadQueryWithRules(schema, document, nil)
-				if got, want := len(problems) == 0, op.has(mustVersion(m[1]).Capabilities()); got != want {
-					t.Errorf("%s is valid = %t, claims %t: %v", op.name, got, want, problems)
-				}
-			}
-			checkInput(t, schema, mustVersion(m[1]))
-		})
-	}
-	if schemas < 11 {
-		t.Errorf("%d schemas found, want 11", schemas)
-	}
+		}
+		checkInput(t, schema, mustVersion(version))
+	})
 }
 
 // checkInput compares the fields that a registration sends with those that the schema has.

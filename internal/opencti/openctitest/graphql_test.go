@@ -6,16 +6,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
 
 	"opencti-ipqs-worker/internal/opencti"
+	"opencti-ipqs-worker/internal/opencti/schematest"
 )
 
 const (
@@ -90,46 +88,26 @@ func input(extra ...string) map[string]any {
 // depends on it.
 func TestSchemaIsASubset(t *testing.T) {
 	t.Parallel()
-	dir := reference(t, "opencti-schema")
-	files, err := filepath.Glob(filepath.Join(dir, "opencti-*.schema.graphql"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) < 11 {
-		t.Fatalf("%d schemas found, want 11", len(files))
-	}
-	for _, file := range files {
-		version := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), "opencti-"), ".schema.graphql")
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
+	schematest.Each(t, func(t *testing.T, version string, genuine *ast.Schema) {
+		p, _ := platform(t, version)
+		for name, ours := range p.schema.Types {
+			if !ours.BuiltIn {
+				checkSubset(t, name, ours, genuine.Types[name])
 			}
-			genuine, err := gqlparser.LoadSchema(&ast.Source{Name: file, Input: string(text)})
-			if err != nil {
-				t.Fatal(err)
+		}
+		// What the release lacks must be lacking here too, or a mistake of the client would go unseen.
+		for name, ours := range newest(t).Types {
+			if ours.BuiltIn || genuine.Types[name] == nil {
+				continue
 			}
-			p, _ := platform(t, version)
-			for name, ours := range p.schema.Types {
-				if !ours.BuiltIn {
-					checkSubset(t, name, ours, genuine.Types[name])
+			for _, field := range ours.Fields {
+				here, there := p.schema.Types[name], genuine.Types[name].Fields.ForName(field.Name)
+				if (here == nil || here.Fields.ForName(field.Name) == nil) && there != nil && !strings.HasPrefix(field.Name, "__") {
+					t.Errorf("%s.%s is in %s, and the stand-in leaves it out", name, field.Name, version)
 				}
 			}
-			// What the release lacks must be lacking here too, or a mistake of the client would go unseen.
-			for name, ours := range newest(t).Types {
-				if ours.BuiltIn || genuine.Types[name] == nil {
-					continue
-				}
-				for _, field := range ours.Fields {
-					here, there := p.schema.Types[name], genuine.Types[name].Fields.ForName(field.Name)
-					if (here == nil || here.Fields.ForName(field.Name) == nil) && there != nil && !strings.HasPrefix(field.Name, "__") {
-						t.Errorf("%s.%s is in %s, and the stand-in leaves it out", name, field.Name, version)
-					}
-				}
-			}
-		})
-	}
+		}
+	})
 }
 
 func newest(t *testing.T) *ast.Schema {
@@ -179,28 +157,6 @@ func checkSubset(t *testing.T, name string, ours, genuine *ast.Definition) {
 			}
 		}
 	}
-}
-
-func reference(t *testing.T, elements ...string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if filepath.Dir(dir) == dir {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = filepath.Dir(dir)
-	}
-	path := filepath.Join(append([]string{dir, "..", "shared"}, elements...)...)
-	if _, err := os.Stat(path); err != nil {
-		t.Skip("the reference material beside the repository (../shared) is not here")
-	}
-	return path
 }
 
 // TestRefusals: what the platform does not accept, and in which words.

@@ -1,0 +1,51 @@
+package openctitest
+
+import "time"
+
+// SetDown makes every request end in 503, as a proxy does that has nobody to ask, or no longer.
+func (p *Platform) SetDown(down bool) { p.set(func() { p.down = down }) }
+
+// SetLatency makes every request wait before it is read.
+func (p *Platform) SetLatency(d time.Duration) { p.set(func() { p.latency = d }) }
+
+// SetImporting stops the importers before their next object, or lets them go on.
+func (p *Platform) SetImporting(on bool) { p.set(func() { p.paused = !on }) }
+
+// FailNext refuses the next times requests of the operation with the code, without executing them.
+func (p *Platform) FailNext(operation string, times int, code string) {
+	p.set(func() { p.faults[operation] = &fault{times: times, code: code} })
+}
+
+// LoseNext executes the next times requests of the operation and answers 502, as a gateway does that gave up too early.
+func (p *Platform) LoseNext(operation string, times int) {
+	p.set(func() { p.faults[operation] = &fault{times: times, lose: true} })
+}
+
+// Forget removes a connector, as an administrator can. Its queues stay.
+func (p *Platform) Forget(connectorID string) { p.set(func() { delete(p.connectors, connectorID) }) }
+
+// ResetState empties a connector's state, as an administrator can; the next ping does not overwrite it.
+func (p *Platform) ResetState(connectorID string) {
+	p.set(func() {
+		if c := p.connectors[connectorID]; c != nil {
+			c.state, c.stateReset = new(string), true
+		}
+	})
+}
+
+// SetTriggerFilter says what a registered connector is sent when it is created, as an administrator can: from 6.2.0 on it
+// replaces the connector's auto. It survives registrations.
+func (p *Platform) SetTriggerFilter(connectorID string, wants func(Observable) bool) {
+	p.set(func() {
+		if c := p.connectors[connectorID]; c != nil {
+			c.filter = wants
+		}
+	})
+}
+
+func (p *Platform) set(change func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change()
+	p.notify()
+}
