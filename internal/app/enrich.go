@@ -54,6 +54,10 @@ func EnrichAll(ctx context.Context, o EnrichOptions, observables []observable.Ob
 	if err != nil {
 		return nil, err
 	}
+	defer risks.close()
+	if risks.watch != nil {
+		risks.watch.Read(ctx) // once: what is held back is held back here, too
+	}
 	chosen, err := choices(o.Config)
 	if err != nil {
 		return nil, err
@@ -64,7 +68,7 @@ func EnrichAll(ctx context.Context, o EnrichOptions, observables []observable.Ob
 	local := local{jobs: jobs}
 	hops := pipeline.Definition(pipeline.World{
 		Entities: local, Works: local, Labels: local, Intake: local, Envelope: local.envelope,
-		Risks: risks, Now: time.Now, Lookups: o.Config.Worker.LookupConcurrency,
+		Risks: risks, Now: time.Now, Lookups: inHand(o.Config),
 		Scoring: chosen.scoring, Enrichment: chosen.enrichment,
 		Policy: stages.Policy{Scope: observable.Types(), MaxTLP: opencti.TLPRed, SkipPrivate: o.Config.IPQS.SkipPrivate},
 	})

@@ -47,43 +47,6 @@ func newClient(o Options) (*opencti.Client, error) {
 	return client, nil
 }
 
-// newRisks builds what stands around a call to IPQS, outermost first: the breaker, then the client. opened is called
-// whenever the breaker opens.
-func newRisks(o Options, opened func()) (*ipqs.Breaker, error) {
-	o = o.withDefaults()
-	c, logger := o.Config, o.Logger
-	if err := proxies(); err != nil {
-		return nil, fmt.Errorf("making the IPQS client: %w", err)
-	}
-	base := http.DefaultTransport.(*http.Transport).Clone() // proxies by the usual variables
-	base.MaxIdleConnsPerHost = max(c.Worker.LookupConcurrency, ipqs.DefaultMaxIdleConns)
-	transport, err := telling(o, base, "ipqs", lookupCall(c.IPQS))
-	if err != nil {
-		return nil, fmt.Errorf("making the IPQS client: %w", err)
-	}
-	client, err := ipqs.NewClient(ipqs.Options{
-		HTTPClient: &http.Client{Transport: transport},
-
-		BaseURL:   c.IPQS.BaseURL,
-		Key:       c.IPQS.PrivateKey.Reveal(),
-		UserAgent: userAgent(o.Version),
-
-		Parameters:   parameters(c.IPQS),
-		PersonalData: c.IPQS.IncludePersonalData,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("making the IPQS client: %w", err)
-	}
-	return ipqs.NewBreaker(client, ipqs.BreakerOptions{
-		OnChange: func(from, to ipqs.State) {
-			if to == ipqs.StateOpen {
-				opened()
-			}
-			logger.Warn("circuit breaker around IPQS", slog.String("from", string(from)), slog.String("to", string(to)))
-		},
-	}), nil
-}
-
 func userAgent(version string) string { return "ipqs-worker/" + version }
 
 // connector is what we register as.

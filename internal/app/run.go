@@ -21,7 +21,6 @@ import (
 	"opencti-ipqs-worker/internal/config"
 	"opencti-ipqs-worker/internal/health"
 	"opencti-ipqs-worker/internal/opencti"
-	"opencti-ipqs-worker/ipqs"
 	"opencti-ipqs-worker/pipeline"
 	"opencti-ipqs-worker/stages"
 )
@@ -64,9 +63,11 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	defer w.risks.close()
 	defer w.serve(ctx)()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return w.presence.run(ctx) })
+	group.Go(func() error { return w.risks.run(ctx) })
 	group.Go(func() error { return follow(ctx, w.presence, w.session) })
 	return group.Wait()
 }
@@ -78,7 +79,7 @@ type worker struct {
 	client   *opencti.Client
 	works    *opencti.Works
 	presence *presence
-	breaker  *ipqs.Breaker
+	risks    *risks
 	broker   *broker
 	meters   *meters
 	pauses   pauses
@@ -120,11 +121,11 @@ func newWorker(o Options) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	breaker, err := newRisks(o, func() { meters.opened.Add(context.Background(), 1) })
+	chosen, err := choices(o.Config)
 	if err != nil {
 		return nil, err
 	}
-	chosen, err := choices(o.Config)
+	risks, err := newRisks(o, func() { meters.opened.Add(context.Background(), 1) })
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +135,7 @@ func newWorker(o Options) (*worker, error) {
 		client:   client,
 		works:    opencti.NewWorks(client),
 		presence: newPresence(measuredPlatform{client, meters}, connector(o.Config.Connector), o.PingEvery, o.Logger),
-		breaker:  breaker,
+		risks:    risks,
 		broker:   newBroker(),
 		meters:   meters,
 		connect:  o.Connect,
@@ -146,7 +147,7 @@ func newWorker(o Options) (*worker, error) {
 		Entities:  client,
 		Works:     works(o.Config.Connector, w.works),
 		Playbooks: client,
-		Risks:     explainedRisks{breaker, breaker.State, meters},
+		Risks:     explainedRisks{risks, risks.breaker.State, meters},
 		Sources:   sources(o.Config.IPQS, client, client),
 		Labels:    newLabels(client, o.Logger),
 		Envelope:  envelope(o.Config.Connector, w.presence),
@@ -155,9 +156,15 @@ func newWorker(o Options) (*worker, error) {
 		Policy:     chosen.policy,
 		Scoring:    chosen.scoring,
 		Enrichment: chosen.enrichment,
-		Lookups:    o.Config.Worker.LookupConcurrency,
+		Lookups:    inHand(o.Config),
+
+		Recents:        risks.recents,
+		SkipOverBudget: o.Config.Credits.SkipOverBudget,
 	}
-	return w, meters.watch(o.Version, breaker.State, w.standing, w.dependencies())
+	if !w.world.SkipOverBudget {
+		w.world.Works = frank{Works: w.world.Works, why: risks.Budget().Over}
+	}
+	return w, meters.watch(o.Version, risks.breaker.State, w.standing, w.dependencies())
 }
 
 // dependencies are what the worker needs and can be up or down.
@@ -165,7 +172,7 @@ func (w *worker) dependencies() []dependency {
 	return []dependency{
 		{"opencti", w.presence.ready},
 		{carrierName(w.options.Config.Connector), w.broker.ready},
-		{"ipqs", w.lookups},
+		{"ipqs", w.risks.ready},
 	}
 }
 
@@ -203,7 +210,7 @@ func (w *worker) serve(ctx context.Context) (stop func()) {
 		Ready: []health.Check{
 			{Name: "opencti", State: w.presence.ready},
 			{Name: carrierName(c.Connector), State: w.broker.ready},
-			{Name: "ipqs", State: w.lookups, Informative: true},
+			{Name: "ipqs", State: w.risks.ready, Informative: true},
 			// A hop that pauses is no reason to restart, move or replace the worker: see docs/reliability.md.
 			{Name: "hops", State: w.pauses.state, Informative: true},
 		},
@@ -214,14 +221,6 @@ func (w *worker) serve(ctx context.Context) (stop func()) {
 	}
 	serving.Go(func() { server.Run(ctx) })
 	return stop
-}
-
-// lookups returns nil while IPQS is asked.
-func (w *worker) lookups() error {
-	if state := w.breaker.State(); state != ipqs.StateClosed {
-		return fmt.Errorf("circuit breaker is %s", state)
-	}
-	return nil
 }
 
 // choice is what the operator chose, in the stages' terms.

@@ -10,6 +10,8 @@ type Config struct {
 	OpenCTI   OpenCTI
 	Connector Connector
 	IPQS      IPQS
+	Credits   Credits
+	Cache     Cache
 	Playbook  Playbook
 	MQ        MQ
 	Worker    Worker

@@ -31,6 +31,12 @@ func defaults() Config {
 			Email: EmailLookup{Timeout: 7 * time.Second}, URL: URLLookup{Timeout: 2 * time.Second},
 			Artifact: Artifact{MaxSize: 32 << 20, ScanWait: 10 * time.Minute},
 		},
+		Credits: Credits{
+			CacheTTL: map[string]time.Duration{
+				"ip": 24 * time.Hour, "email": 24 * time.Hour, "phone": 72 * time.Hour, "url": 6 * time.Hour, "leak": 24 * time.Hour,
+			},
+			NegativeTTL: 10 * time.Minute, CacheSize: 10_000, AccountInterval: 10 * time.Minute, RateShare: 1,
+		},
 		Playbook: Playbook{MaxWait: 30 * time.Second},
 		MQ:       MQ{RejectUnauthorized: true},
 		Worker:   Worker{QueueType: "classic", LookupConcurrency: 16, ShutdownTimeout: 25 * time.Second, DebugHost: "127.0.0.1", DebugPort: 9096},

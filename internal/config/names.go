@@ -11,7 +11,7 @@ import (
 
 // prefixes returns the beginnings of the variables that are about us.
 func prefixes() []string {
-	return []string{"OPENCTI_", "CONNECTOR_", "IPQS_", "PLAYBOOK_", "MQ_", "WORKER_", "HTTPS_CA_", "LISTEN_PROTOCOL_", "TRACE_OBSERVABLE_"}
+	return []string{"OPENCTI_", "CONNECTOR_", "IPQS_", "PLAYBOOK_", "MQ_", "WORKER_", "HTTPS_CA_", "LISTEN_PROTOCOL_", "TRACE_OBSERVABLE_", "CACHE_URL"}
 }
 
 // sections returns the sections of config.yml.

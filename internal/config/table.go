@@ -346,7 +346,7 @@ func Table() []Option {
 			Accepts:     switches,
 			set:         into(func(c *Config) *bool { return &c.IPQS.SkipPrivate }, parseBool),
 		},
-	}, lookupOptions(), []Option{
+	}, lookupOptions(), creditOptions(), []Option{
 		{
 			Env: "PLAYBOOK_MAX_WAIT", Kind: Duration, Default: "30s",
 			Description: "Time that a playbook waits for its enrichment; then it goes on without.",

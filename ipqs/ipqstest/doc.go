@@ -26,5 +26,5 @@
 // has none. An e-mail address without @ is not valid; a text that is no IP address or host name, or no URL, is refused.
 //
 // The key must come in the IPQS-KEY header and the value as a parameter. In the path a value is taken for a key, as the
-// real one does, and refused.
+// real one does, and refused. What the account has left is at account/{key}.
 package ipqstest

@@ -34,6 +34,8 @@ type Options struct {
 	Key string
 	// FreePlan puts texts that sell a bigger plan where an enterprise account gets data, and leaves fields out.
 	FreePlan bool
+	// Credits is how many lookups the account pays for; zero is without end. /account says how many are left.
+	Credits int
 	// Latency is how long an answer takes, give or take LatencyJitter.
 	Latency, LatencyJitter time.Duration
 	// Faults is how often an answer is none.
@@ -116,6 +118,7 @@ type Fake struct {
 	log      []Request
 	scans    map[string]*scan // by request id
 	scanned  map[string]*scan // by the file's SHA-256
+	spent    int              // credits
 }
 
 var _ http.Handler = (*Fake)(nil)
@@ -179,6 +182,10 @@ func (f *Fake) Log() []Request {
 
 // ServeHTTP answers below /api/json/ as IPQS does.
 func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, accountPath) {
+		f.account(w, r)
+		return
+	}
 	path, ok := strings.CutPrefix(r.URL.Path, apiPath)
 	kind, inPath := kindOf(path)
 	if !ok || kind == "" {
@@ -207,7 +214,7 @@ func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		page(w, http.StatusServiceUnavailable, "Service Unavailable")
 	case mode == InvalidKey, key == "", f.options.Key != "" && key != f.options.Key, inPath != "":
 		send(w, refusal(MessageInvalidKey))
-	case mode == NoCredits:
+	case mode == NoCredits, mode == Healthy && !f.pay():
 		send(w, refusal(MessageNoCredits))
 	case mode == QuotaExceeded:
 		send(w, refusal(MessageQuota))

@@ -1,0 +1,63 @@
+package config
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestTTLs(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	tests := []struct {
+		in   string
+		want map[string]time.Duration // nil for an error
+	}{
+		{"24h", map[string]time.Duration{"ip": day, "email": day, "phone": day, "url": day, "leak": day}},
+		{"url=6h, 24h ,PHONE=72h", map[string]time.Duration{"ip": day, "email": day, "phone": 3 * day, "url": day / 4, "leak": day}},
+		{"ip=1h", map[string]time.Duration{"ip": time.Hour, "email": 0, "phone": 0, "url": 0, "leak": 0}},
+		{"0", map[string]time.Duration{"ip": 0, "email": 0, "phone": 0, "url": 0, "leak": 0}},
+		{"24h,url=0", map[string]time.Duration{"ip": day, "email": day, "phone": day, "url": 0, "leak": day}},
+		{"a day", nil},
+		{"24h,file=1h", nil},
+		{"-1h", nil},
+		{"24h,", nil},
+		{"9000h", nil},
+		{"ip=", nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.in, func(t *testing.T) {
+			t.Parallel()
+			got, err := parseTTLs(tt.in)
+			if diff := cmp.Diff(tt.want, got); diff != "" || (err != nil) != (tt.want == nil) {
+				t.Errorf("parseTTLs(%q) = %v (-want +got):\n%s", tt.in, err, diff)
+			}
+		})
+	}
+}
+
+func TestCacheURL(t *testing.T) {
+	t.Parallel()
+	for _, good := range []string{
+		"redis://localhost", "redis://user:pass@redis:6379/3", "rediss://:pass@redis.example.com", "valkey://localhost:6379/", "valkeys://[::1]:6379",
+	} {
+		if got, err := parseCacheURL(good); err != nil || got.Reveal() != good {
+			t.Errorf("parseCacheURL(%q) = %v", good, err)
+		}
+	}
+	const secret = "pl4nted"
+	for _, bad := range []string{
+		"localhost:6379", "http://" + secret + "@localhost", "redis://", "redis:///1", "redis://:" + secret + "@h/x", "redis://:" + secret + "@h/0?db=1",
+		"redis://:" + secret + "@h:port",
+	} {
+		_, _, err := Load(Options{Path: noFile(t), Environ: minimal("CACHE_URL=" + bad)})
+		if err == nil || !strings.Contains(err.Error(), "CACHE_URL") {
+			t.Errorf("Load() with CACHE_URL=%s = %v, want it refused", bad, err)
+		}
+		if err != nil && strings.Contains(err.Error(), secret) {
+			t.Errorf("Load() = %v, which shows the password", err)
+		}
+	}
+}
