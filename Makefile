@@ -12,7 +12,7 @@ LINT := go tool -modfile=.ci/tools.mod golangci-lint
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: build ## Run the whole pipeline with stand-ins for OpenCTI and IPQS: no account, broker or network
@@ -66,6 +66,18 @@ fmt: ## Format the code
 generate: ## Rewrite generated files: what tells of the configuration, from the table of its options
 	go generate ./...
 
+.PHONY: deploy-check
+deploy-check: ## Check all of deploy/: image, compose files, chart, manifests, unit (builds its tools first, which takes minutes once)
+	.ci/deploy-check
+
+.PHONY: release
+release: ## Build what is released into dist/: archives, bills of materials, checksums
+	.ci/release
+
+.PHONY: release-check
+release-check: ## Release the last commit twice and see that the bytes are the same
+	.ci/release-check
+
 .PHONY: tidy-check
 tidy-check: ## See that go.mod and go.sum list what is used, and nothing else
 	go mod tidy -diff
@@ -76,4 +88,4 @@ check: ## Do all that continuous integration does
 
 .PHONY: clean
 clean: ## Remove what was built
-	rm -rf bin bench
+	rm -rf bin bench dist

@@ -56,7 +56,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 
 {{/* The port of /livez, /readyz and /metrics. */}}
 {{- define "ipqs-worker.metricsPort" -}}
-{{- $port := include "ipqs-worker.text" (default 9095 .Values.config.CONNECTOR_METRICS_PORT) -}}
+{{- $port := "9095" -}}
+{{- if not (kindIs "invalid" .Values.config.CONNECTOR_METRICS_PORT) -}}
+{{- $port = include "ipqs-worker.text" .Values.config.CONNECTOR_METRICS_PORT -}}
+{{- end -}}
 {{- if eq $port "0" -}}
 {{- fail "config.CONNECTOR_METRICS_PORT is 0, want a port: the probes ask there" -}}
 {{- end -}}
