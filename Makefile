@@ -37,6 +37,15 @@ chaos: ## Run the tests of what can fail at full length: 5,000 jobs under fire, 
 	CHAOS_JOBS=5000 go run ./internal/rabbitnode/withnode -- \
 		go test -count=1 -timeout=45m -v -run 'Chaos|BurntWhile|Hostile|Cluster' ./internal/e2e
 
+# The newest Jaeger that one command builds; it stays in .build.
+JAEGER := .build/jaeger/all-in-one
+$(JAEGER):
+	GOBIN=$(CURDIR)/$(dir $(JAEGER)) go install github.com/jaegertracing/jaeger/cmd/all-in-one@v1.42.0
+
+.PHONY: test-jaeger
+test-jaeger: $(JAEGER) ## Have a real Jaeger show 100 jobs of five processes (builds Jaeger once, which takes minutes)
+	JAEGER=$(CURDIR)/$(JAEGER) go run ./internal/rabbitnode/withnode -- go test -count=1 -timeout=10m -run Jaeger ./internal/e2e
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10s)
 	.ci/fuzz $(FUZZTIME)

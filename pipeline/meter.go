@@ -88,7 +88,7 @@ func newMeters(provider metric.MeterProvider) (*meters, error) {
 	m.redelivered = counter("ipqs_worker.redeliveries", "{message}", "Messages that somebody had in hand before and did not acknowledge.")
 	m.depth = gauge("ipqs_worker.queue.depth", "{message}", "Messages that wait: for the hop (work), in its waiting rooms (retry), given up (poison).")
 	m.consumers = gauge("ipqs_worker.queue.consumers", "{consumer}", "Consumers of the hop's queue, of all workers.")
-	m.pausedHop = gauge("ipqs_worker.hop.paused", "1", "1 while the hop takes no jobs because none could be done.")
+	m.pausedHop = gauge("ipqs_worker.hop.paused", "", "1 while the hop takes no jobs because none could be done.")
 	inFlight, err := m.meter.Int64UpDownCounter("ipqs_worker.hop.in_flight", metric.WithUnit("{job}"),
 		metric.WithDescription("Jobs in the hop's hands."))
 	problems = append(problems, err)

@@ -200,7 +200,13 @@ func (w *world) start(more ...string) *worker {
 // launch runs `ipqs-worker run`.
 func (w *world) launch(more ...string) *worker {
 	w.t.Helper()
-	cmd := exec.Command(w.program, "run")
+	return w.run(nil, more...)
+}
+
+// run is launch with more arguments.
+func (w *world) run(args []string, more ...string) *worker {
+	w.t.Helper()
+	cmd := exec.Command(w.program, append([]string{"run"}, args...)...)
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + w.t.TempDir(),
 		"OPENCTI_URL=" + w.address, "OPENCTI_TOKEN=" + token,

@@ -1,0 +1,84 @@
+package e2e
+
+import (
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"opencti-ipqs-worker/ipqs"
+	"opencti-ipqs-worker/ipqs/ipqstest"
+)
+
+// What a worker under load shows to Prometheus: all that is promised, and nothing in a label that there may be any number
+// of. SCRAPE, if set, is where it is kept for promtool and for the check of dashboard and rules.
+func TestMetricsUnderLoad(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ipqstest.Options{})
+	list := observables(60)
+	w.ipqs.Script(ipqs.KindIP, list[0].Value, ipqstest.Response{Status: http.StatusInternalServerError})
+	w.ipqs.Script(ipqs.KindIP, list[6].Value, ipqstest.Refusal(ipqstest.MessageInvalidIP))
+	probe := w.newProbe()
+	worker := w.start(probe.options()...)
+	probe.awaitReady()
+	jobs := w.enrich(list)
+	if err := w.platform.WaitWorks(w.ctx, len(jobs)); err != nil {
+		t.Fatalf("%d of %d works are complete: %v", w.complete(), len(jobs), err)
+	}
+	var text string
+	poll(w.ctx, t, "waiting for the queues to be counted after the last job", func() bool {
+		status, body := probe.get("/metrics")
+		text = string(body)
+		return status == http.StatusOK && strings.Contains(text, `ipqs_worker_queue_depth{hop="lookup",queue="poison"} 1`) &&
+			strings.Contains(text, `ipqs_worker_jobs_total{end="published",reason=""} 59`)
+	})
+	for _, want := range []string{
+		`ipqs_worker_jobs_total{end="dead_lettered",reason="invalid_value"} 1`,
+		`ipqs_worker_dead_letters_total{hop="lookup",reason="invalid_value"} 1`,
+		`ipqs_worker_retries_total{hop="lookup",how="in_hand",reason="unavailable"} 1`,
+		`ipqs_worker_hop_duration_seconds_count{hop="publish",outcome="published"} 59`,
+		`ipqs_worker_attempt_duration_seconds_count{hop="lookup",outcome="transient"} 1`,
+		`ipqs_worker_queue_wait_seconds_count{delivery="first",hop="resolve"} 60`,
+		`ipqs_worker_job_duration_seconds_count{end="published"} 59`,
+		`ipqs_worker_hop_in_flight{hop="resolve"} 0`, `ipqs_worker_hop_paused{hop="lookup"} 0`,
+		`ipqs_worker_queue_oldest_age_seconds{hop="publish"} 0`, `ipqs_worker_queue_consumers{hop="resolve"} 1`,
+		`ipqs_worker_breaker_state{state="closed"} 1`, `ipqs_worker_breaker_opened_total 0`,
+		`ipqs_worker_dependency_up{dependency="opencti"} 1`, `ipqs_worker_build_info{go_version="go`,
+		`http_client_request_duration_seconds_count{graphql_operation_name="Observable",`,
+		"bundles_sent_total ", "records_sent_total ", "runs_total 60", "ping_api_total ", "ping_api_errors_total 0", "errors_total ",
+		`state{state="running"} 1`, "client_errors_total 2", "go_goroutines ", "process_resident_memory_bytes ",
+	} {
+		if !strings.Contains(text, "\n"+want) {
+			t.Errorf("/metrics has no %s", want)
+		}
+	}
+	// Ids and values in labels would make a series for each job.
+	for _, j := range jobs {
+		if strings.Contains(text, j.work) || strings.Contains(text, j.Value) || strings.Contains(text, j.id) {
+			t.Errorf("/metrics has something of job %s", j.work)
+		}
+	}
+	if series := strings.Count(text, "\n"); series > 2500 {
+		t.Errorf("/metrics has %d lines, want no more than a thousand or two", series)
+	}
+	if found := regexp.MustCompile(`otel_scope_\w+`).FindString(text); found != "" {
+		t.Errorf("/metrics has %s on every line", found)
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+	if path := os.Getenv("SCRAPE"); path != "" {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status := worker.stop(); status != 0 {
+		t.Errorf("exit status = %d after SIGTERM, want 0", status)
+	}
+	for _, secret := range []string{token, key} {
+		if strings.Contains(text, secret) {
+			t.Error("/metrics has a secret")
+		}
+	}
+}
