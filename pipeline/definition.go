@@ -53,7 +53,7 @@ func Definition(w World) []Hop {
 	publish := stages.Publish(w.Works, w.Playbooks, w.Labels, w.Intake, w.Envelope)
 	return []Hop{
 		{Stage: resolve, Prefetch: 32, Retry: outage},
-		{Stage: lookup, Prefetch: or(w.Lookups, 32), Retry: outlast},
+		{Stage: lookup, Prefetch: or(w.Lookups, 32), Urgent: max(or(w.Lookups, 32)/4, 4), Retry: outlast},
 		{Stage: stages.Score(w.Scoring), Prefetch: 100, Retry: never},
 		{Stage: stages.Bundle(w.Enrichment), Prefetch: 100, Retry: never},
 		{Stage: stages.RememberingRecent(publish, w.Recents), Prefetch: 32, Retry: outage},

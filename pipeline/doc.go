@@ -14,6 +14,9 @@
 // job of a hop can be done, for the breaker is open or the account or token is refused, the hop pauses: its jobs wait in
 // their queue as they came, and one at a time looks whether it goes on ([Pipeline.Paused]).
 //
+// OpenCTI's queue is one line for everybody, so resolve empties it fast, and the hop that takes long, lookup, has a lane
+// ("lookup.urgent") for the jobs that somebody waits for ([stages.Job.Urgent]).
+//
 // A job ends in one of three ways, and OpenCTI is told which: published, skipped with a reason, or dead-lettered: put
 // into the hop's poison queue as it came, with the reason beside it.
 //

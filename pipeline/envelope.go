@@ -21,6 +21,9 @@ const (
 	MetadataEnqueuedAt = "ipqs_worker_enqueued_at"
 )
 
+// metadataLane is what the topic's name of the message ends in. It is not published.
+const metadataLane = "lane"
+
 // format is the version of the body between hops. Raise it when an older worker could misread a newer job.
 const format = "1"
 

@@ -15,8 +15,29 @@ type Hop struct {
 	Stage stages.Stage
 	// Prefetch is how many jobs may be in this hop's hands at once.
 	Prefetch int
+	// Urgent, if not zero, gives the hop a second topic for the jobs that somebody waits for ([stages.Job.Urgent]), of which so
+	// many more may be in its hands: they don't wait behind all the others.
+	Urgent int
 	// Retry is how often and how patiently a failed stage is run again before the job goes to the poison queue.
 	Retry Schedule
+
+	lane string // what the topic's name ends in: "" or urgentLane
+}
+
+// urgentLane ends the name of the topic for urgent jobs. It is a queue of its own as quorum queues know no priorities.
+const urgentLane = ".urgent"
+
+// topic is what the hop reads, in the lane that it is.
+func (h Hop) topic() string { return h.Name() + h.lane }
+
+// lanes returns the hop as often as it has topics to read.
+func (h Hop) lanes() []Hop {
+	lanes := []Hop{h}
+	if h.Urgent > 0 {
+		h.lane, h.Prefetch = urgentLane, h.Urgent
+		lanes = append(lanes, h)
+	}
+	return lanes
 }
 
 // Schedule is how patiently a stage is repeated: first while the job is in hand, after waits that grow exponentially, with
@@ -34,16 +55,20 @@ func (h Hop) Name() string { return h.Stage.Name }
 // Poison is the topic where the hop puts what it gave up.
 func (h Hop) Poison() string { return h.Name() + poisonSuffix }
 
-// Topics lists what a transport has to carry for hops: each hop's own topic, its poison queue and its waiting rooms. The
+// Topics lists what a transport has to carry for hops: each hop's own topic, its poison queue and its waiting rooms; and
+// where it has a lane for urgent jobs, that one's topic and waiting rooms. The
 // first hop's own topic is foreign: it belongs to whoever asks for enrichment.
 func Topics(hops []Hop) []Topic {
 	var topics []Topic
 	for i, hop := range hops {
-		topics = append(topics,
-			Topic{Name: hop.Name(), Prefetch: hop.Prefetch, Foreign: i == 0, Poison: hop.Poison()},
-			Topic{Name: hop.Poison()})
-		for _, wait := range hop.Retry.rooms() {
-			topics = append(topics, Topic{Name: hop.room(wait), Delay: wait, Back: hop.Name()})
+		for _, lane := range hop.lanes() {
+			topics = append(topics, Topic{Name: lane.topic(), Prefetch: lane.Prefetch, Foreign: i == 0, Poison: hop.Poison()})
+			if lane.lane == "" {
+				topics = append(topics, Topic{Name: hop.Poison()})
+			}
+			for _, wait := range hop.Retry.rooms() {
+				topics = append(topics, Topic{Name: lane.room(wait), Delay: wait, Back: lane.topic()})
+			}
 		}
 	}
 	return topics
@@ -66,6 +91,9 @@ func Validate(hops []Hop) error {
 			problem("its name must be set and differ from the others")
 		}
 		names = append(names, hop.Name())
+		if hop.Urgent < 0 || hop.Urgent > 0 && i == 0 {
+			problem("urgent is %d, want at least 0, and 0 for the first hop: its topic is somebody else's", hop.Urgent)
+		}
 		if hop.Stage.Run == nil || hop.Stage.Timeout <= 0 {
 			problem("its stage needs a function and a timeout")
 		}

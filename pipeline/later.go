@@ -49,7 +49,7 @@ const (
 )
 
 // room is the topic of a hop's waiting room, such as "lookup.retry.30s".
-func (h Hop) room(wait time.Duration) string { return h.Name() + ".retry." + short(wait) }
+func (h Hop) room(wait time.Duration) string { return h.topic() + ".retry." + short(wait) }
 
 func short(d time.Duration) string {
 	switch {
@@ -157,7 +157,7 @@ func (p *Pipeline) comeBack(msg *message.Message, hop Hop, trip *trip, cause err
 
 // giveBack puts the message back into the hop's own topic, as if nothing had happened: no attempt is counted.
 func (p *Pipeline) giveBack(msg *message.Message, hop Hop, trip *trip) error {
-	if err := p.send(msg.Context(), hop.Name(), p.copied(msg, trip, trip.came)); err != nil {
+	if err := p.send(msg.Context(), hop.topic(), p.copied(msg, trip, trip.came)); err != nil {
 		return fmt.Errorf("giving back after %w: %w", trip.fault, err)
 	}
 	trip.fate = paused
@@ -208,6 +208,8 @@ type persistent struct {
 // Publish is called by the router with what a stage has made.
 func (t persistent) Publish(topic string, messages ...*message.Message) error {
 	for _, msg := range messages { // of which a hop makes one
+		topic := topic + msg.Metadata.Get(metadataLane)
+		delete(msg.Metadata, metadataLane)
 		ctx, sent := t.pipeline.propagator.Extract(context.Background(), carrier(msg)), false
 		err := t.pipeline.again(ctx, brief, time.Time{}, func() error {
 			if sent { // it may have arrived all the same

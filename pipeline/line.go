@@ -201,7 +201,7 @@ func (p *Pipeline) countAll(ctx context.Context, counter Counter) {
 				continue
 			}
 			depths[at] += messages
-			if at == queueWork {
+			if topic.Name == hop.Name() {
 				consumers = seers
 			}
 		}

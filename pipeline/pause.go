@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -238,7 +239,7 @@ func (g *gate) keep() {
 		if closed(g.stopping) {
 			return
 		}
-		g.narrower.SetWindow(g.hop.Name(), g.hop.Prefetch)
+		g.narrow(math.MaxInt)
 		state, _ = g.paused()
 		g.log.LogAttrs(context.Background(), slog.LevelInfo, "hop goes on", slog.String("hop", g.hop.Name()),
 			slog.Int("probes", state.Probes), slog.Duration("after", g.now().Sub(state.Since).Round(time.Second)))
@@ -252,10 +253,17 @@ func (g *gate) keep() {
 	}
 }
 
+// narrow makes every topic of the hop as wide as that, or as it may be.
+func (g *gate) narrow(n int) {
+	for _, lane := range g.hop.lanes() {
+		g.narrower.SetWindow(lane.topic(), min(n, lane.Prefetch))
+	}
+}
+
 // shutThenAjar waits for the time of a probe and for what comes of it. It returns false when the gate is open, or the
 // pipeline stops.
 func (g *gate) shutThenAjar() (again bool) {
-	g.narrower.SetWindow(g.hop.Name(), 0)
+	g.narrow(0)
 	if !g.waitUntil() {
 		return false
 	}
@@ -263,7 +271,7 @@ func (g *gate) shutThenAjar() (again bool) {
 	g.state.Probes++
 	g.turn(ajar)
 	g.mu.Unlock()
-	g.narrower.SetWindow(g.hop.Name(), 1)
+	g.narrow(1)
 	for {
 		g.mu.Lock()
 		mode, changed := g.mode, g.changed

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -179,16 +180,18 @@ func (p *Pipeline) mount() {
 			next = p.gates[p.Hops[i+1].Name()]
 		}
 		run := p.run(hop, spent[i], next)
-		var handler *message.Handler
-		if i < len(p.Hops)-1 {
-			handler = p.router.AddHandler(hop.Name(), hop.Name(), transport, p.Hops[i+1].Name(), transport, run)
-		} else {
-			handler = p.router.AddConsumerHandler(hop.Name(), hop.Name(), transport, func(msg *message.Message) error {
-				_, err := run(msg)
-				return err
-			})
+		for _, lane := range hop.lanes() {
+			var handler *message.Handler
+			if i < len(p.Hops)-1 {
+				handler = p.router.AddHandler(lane.topic(), lane.topic(), transport, p.Hops[i+1].Name(), transport, run)
+			} else {
+				handler = p.router.AddConsumerHandler(lane.topic(), lane.topic(), transport, func(msg *message.Message) error {
+					_, err := run(msg)
+					return err
+				})
+			}
+			handler.AddMiddleware(p.around(lane)...)
 		}
-		handler.AddMiddleware(p.around(hop)...)
 	}
 }
 
@@ -224,6 +227,9 @@ func (p *Pipeline) run(hop Hop, spent []stages.Section, next *gate) message.Hand
 		msg, err = encode(job, trip.carried, spent, watermill.NewULID(), p.Now())
 		if err != nil {
 			return nil, err
+		}
+		if next.hop.Urgent > 0 && job.Urgent() {
+			msg.Metadata.Set(metadataLane, urgentLane)
 		}
 		return []*message.Message{msg}, nil
 	}
@@ -270,7 +276,7 @@ func (p *Pipeline) reopen() {
 	for _, gate := range p.gates {
 		gate.keepers.Wait()
 		if _, shut := gate.paused(); shut {
-			p.narrower.SetWindow(gate.hop.Name(), gate.hop.Prefetch)
+			gate.narrow(math.MaxInt)
 		}
 	}
 }

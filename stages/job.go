@@ -139,9 +139,11 @@ func (j Job) draft() string {
 	return j.Request.DraftID
 }
 
-// urgent reports whether somebody waits for the job: who asked for it, or a playbook.
-func (j Job) urgent() bool {
-	return j.Request != nil && (j.Request.Mode == modeManual || j.Request.Playbook != nil)
+// Urgent reports whether somebody waits for the job: an analyst who asked for it, or a playbook. OpenCTI says so from 6.8.9
+// on, and before 6.0 by naming the analyst; in between nobody can tell.
+func (j Job) Urgent() bool {
+	r := j.Request
+	return r != nil && (r.Mode == modeManual || r.Playbook != nil || r.Mode == "" && r.ApplicantID != "")
 }
 
 // automatic reports whether OpenCTI sent the job by itself. Releases before 6.8.9 do not say; theirs may be anybody's.
