@@ -229,10 +229,10 @@ func (c *cell) checkCalls(t *testing.T) {
 		switch {
 		case c.tracked && c.brings():
 			want["WorkExpect"] = 1
-		case c.tracked:
-			want["Work"] = 1 // is anything open that nobody will report?
 		case c.byReport:
 			want["Work"], want["WorkExpect"], want["WorkReport"] = 1, 1, 1
+		case !c.brings():
+			want["Work"] = 1 // has it ended so before, and is anything open that nobody will report?
 		}
 	}
 	if diff := cmp.Diff(want, c.world.Platform.Requests()); diff != "" {

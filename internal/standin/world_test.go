@@ -96,6 +96,13 @@ func (r recording) Push(ctx context.Context, messages [][]byte) error {
 	return r.Carrier.Push(ctx, messages)
 }
 
+// SetWindow implements [pipeline.Narrower], for a hop that pauses.
+func (r recording) SetWindow(topic string, n int) {
+	if narrower, ok := r.Carrier.(pipeline.Narrower); ok {
+		narrower.SetWindow(topic, n)
+	}
+}
+
 func (p *pushed) all(t *testing.T) []message {
 	t.Helper()
 	p.mu.Lock()
