@@ -59,7 +59,7 @@ func record(t *testing.T, answer string) *recorded {
 
 func (r *recorded) client(t *testing.T, o Options) *Client {
 	t.Helper()
-	o.BaseURL, o.HTTPClient = r.URL+"/api/json", r.Server.Client()
+	o.BaseURL, o.HTTPClient = r.URL+"/api/json", r.Client()
 	return newClient(t, o)
 }
 

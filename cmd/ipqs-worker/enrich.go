@@ -28,12 +28,16 @@ type of a value is seen from the value; --type names it where that is not so. It
 costs a credit: a value given twice, letter by letter, is looked up once, and when any value is none of its type nothing is
 looked up at all. Interrupted, it prints what was answered by then.
 
+With --type User-Account the values are logins, which are looked for in leaks. With --type Artifact they are paths of files,
+which are sent to IPQS to be scanned; that wants IPQS_ARTIFACT_SCAN=true, and takes as long as the scans do.
+
 Input: values as arguments, or one a line from --file FILE or from standard input (-). Empty lines and lines that begin
 with # are passed over.
 
 Output: a table; with --output json an array with one object per value; with --output stix one STIX 2.1 bundle.`,
 		Example: `  ipqs-worker enrich 198.51.100.7 user@example.com +18005550100
   ipqs-worker enrich --type Phone-Number '(0800) 555 0100'
+  ipqs-worker enrich --type User-Account jdoe
   ipqs-worker enrich --file observables.txt --output stix > bundle.json
   printf 'example.com\n' | ipqs-worker enrich - --output json`,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -2,10 +2,15 @@ package app
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -68,7 +73,7 @@ func EnrichAll(ctx context.Context, o EnrichOptions, observables []observable.Ob
 	local := local{jobs: jobs}
 	hops := pipeline.Definition(pipeline.World{
 		Entities: local, Works: local, Labels: local, Intake: local, Envelope: local.envelope,
-		Risks: risks, Now: time.Now, Lookups: inHand(o.Config),
+		Risks: risks, Sources: sources(o.Config.IPQS, local, local), Now: time.Now, Lookups: inHand(o.Config),
 		Scoring: chosen.scoring, Enrichment: chosen.enrichment,
 		Policy: stages.Policy{Scope: observable.Types(), MaxTLP: opencti.TLPRed, SkipPrivate: o.Config.IPQS.SkipPrivate},
 	})
@@ -176,8 +181,53 @@ func (l local) Entity(_ context.Context, id, _ string) (opencti.Entity, error) {
 	if !ok {
 		return opencti.Entity{}, opencti.ErrNotFound
 	}
-	id = standardID(one)
-	return opencti.Entity{ID: id, StandardID: id, Type: one.Type, Value: one.Value}, nil
+	if one.Type == "Artifact" {
+		return artifactOf(one.Value, id)
+	}
+	entity := opencti.Entity{ID: id, StandardID: standardID(one), Type: one.Type, Value: one.Value}
+	if one.Type == "User-Account" {
+		entity.Account = &opencti.Account{Login: one.Value}
+	}
+	return entity, nil
+}
+
+// Credential is the login: a password has no place on a command line.
+func (l local) Credential(_ context.Context, id, _ string) (opencti.Credential, error) {
+	return opencti.NewCredential(l.jobs[id].Value, ""), nil
+}
+
+// Download reads a file of this machine's.
+func (local) Download(_ context.Context, path string) (*opencti.Download, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, noFile(err)
+	}
+	return &opencti.Download{ReadCloser: file, Size: -1}, nil
+}
+
+// artifactOf is the artifact that a file would be.
+func artifactOf(path, id string) (opencti.Entity, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return opencti.Entity{}, noFile(err)
+	}
+	defer func() { _ = file.Close() }()
+	hash := sha256.New()
+	size, err := io.Copy(hash, file)
+	if err != nil {
+		return opencti.Entity{}, noFile(err)
+	}
+	sum := hex.EncodeToString(hash.Sum(nil))
+	return opencti.Entity{
+		ID: id, StandardID: stix.ObservableID("artifact", sum), Type: "Artifact", Value: sum,
+		Artifact: &opencti.Artifact{
+			Hashes: map[string]string{"SHA-256": sum}, Files: []opencti.File{{ID: path, Name: filepath.Base(path), Size: size}},
+		},
+	}, nil
+}
+
+func noFile(err error) error {
+	return &stages.Fault{Class: stages.Permanent, Reason: stages.ReasonNotFound, Err: fmt.Errorf("reading the file: %w", err)}
 }
 
 func (local) Received(context.Context, string, string) error        { return nil }

@@ -25,7 +25,10 @@ func telling(o Options, base http.RoundTripper, peer string, call func(*http.Req
 
 // platformCall is what may be told of a request to OpenCTI: the name of the operation, which is one of ours.
 func platformCall(r *http.Request) telemetry.Call {
-	const graphql = "/graphql"
+	const graphql, storage = "/graphql", "/storage/get/"
+	if strings.Contains(r.URL.Path, storage) {
+		return telemetry.Call{Route: storage, Unshown: true} // the path names a file, and the answer is one
+	}
 	if !strings.HasSuffix(r.URL.Path, graphql) {
 		return telemetry.Call{Route: "/other"}
 	}
@@ -92,6 +95,9 @@ func masked(field string, v any) any {
 		}
 		return v
 	case string:
+		if field == "credential" {
+			return "[text]" // of a password not even the length
+		}
 		if told[field] && len(v) <= 64 {
 			return v
 		}

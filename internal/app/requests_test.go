@@ -22,6 +22,8 @@ func TestCallsAreToldWithoutWhatTheyAskAbout(t *testing.T) {
 		{"a query", "https://o.example.com/graphql", `{"query":"query About {`, platform, telemetry.Call{Route: "/graphql", Operation: "About"}},
 		{"something else", "https://o.example.com/graphql", `{}`, platform, telemetry.Call{Route: "/graphql"}},
 		{"another path", "https://o.example.com/keys/secret", ``, platform, telemetry.Call{Route: "/other"}},
+		{"a file", "https://o.example.com/base/storage/get/import/Artifact/1/jdoe.exe", ``, platform, telemetry.Call{Route: "/storage/get/", Unshown: true}},
+		{"a leak", "https://example.com/api/json/leaked/password", `{"password":"secret"}`, risks, telemetry.Call{Route: "/leaked/password"}},
 		{"a lookup", "https://example.com/api/json/email?email=a%40example.com", ``, risks, telemetry.Call{Route: "/email"}},
 	}
 	for _, tt := range tests {
@@ -46,6 +48,7 @@ func TestShapeOf(t *testing.T) {
 			`{"abuse_velocity":"high","fraud_score":85,"in":{"code":"FORBIDDEN"},"latitude":"[number]","list":["[text of 1]","[text of 2]"],"name":"[text of 8]","no":null,"success":true}`,
 		},
 		{"no JSON", `<html>Jane</html>`, "17 bytes that are no JSON, or more than is shown"},
+		{"a password", `{"data":{"stixCyberObservable":{"account_login":"jdoe","credential":"secret"}}}`, `{"data":{"stixCyberObservable":{"account_login":"[text of 4]","credential":"[text]"}}}`},
 		{"a long word", `{"code":"` + strings.Repeat("x", 65) + `"}`, `{"code":"[text of 65]"}`},
 		{"nothing", ``, "0 bytes that are no JSON, or more than is shown"},
 	}

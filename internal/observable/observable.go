@@ -35,6 +35,8 @@ var kinds = []kind{
 	{"Email-Addr", looksEmail, isEmail, "one e-mail address such as user@example.com"},
 	{"Phone-Number", looksPhone, isPhone, "a phone number of 7 to 15 digits, best with its country code: +18005550100"},
 	{"Domain-Name", isDomain, isDomain, "a domain name such as example.com"},
+	{"User-Account", never, isLogin, "the login of an account: a user name or an e-mail address"},
+	{"Artifact", never, isPath, "the path of a file to have scanned"},
 }
 
 // Error says why a value can't be looked up.
@@ -50,6 +52,13 @@ func (e *Error) Error() string {
 	}
 	return fmt.Sprintf("%q is no %s: want %s", shortened(e.Value), e.Type, e.Want)
 }
+
+// never is how a value looks whose type has to be told.
+func never(string) bool { return false }
+
+func isLogin(v string) bool { return v != "" && utf8.RuneCountInString(v) <= 512 }
+
+func isPath(v string) bool { return v != "" }
 
 // Types lists the names of the types, for help texts.
 func Types() []string {

@@ -27,6 +27,9 @@ type Call struct {
 	// Operation is the GraphQL operation's name, or "" where there is none; Mutation says what kind it is.
 	Operation string
 	Mutation  bool
+	// Unshown says that the path varies, so that Route is told in its place, and that of the answer's body not even the form
+	// may be told.
+	Unshown bool
 }
 
 // HTTPOptions is what a [Transport] is made of.
@@ -105,7 +108,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	x.status = response.StatusCode
 	x.ReadCloser, response.Body = response.Body, x
-	x.showing = t.o.Show != nil && t.o.Logger.Enabled(ctx, slog.LevelDebug)
+	x.showing = t.o.Show != nil && !call.Unshown && t.o.Logger.Enabled(ctx, slog.LevelDebug)
 	return response, nil
 }
 
@@ -114,6 +117,9 @@ func more(ctx context.Context, r *http.Request, call Call) []attribute.KeyValue 
 	full := *r.URL
 	if full.User = nil; full.RawQuery != "" {
 		full.RawQuery = "REDACTED"
+	}
+	if call.Unshown {
+		full.Path, full.RawPath = call.Route, ""
 	}
 	set := []attribute.KeyValue{semconv.URLFull(full.String())}
 	if port, err := strconv.Atoi(full.Port()); err == nil {
