@@ -52,6 +52,9 @@ func platformCall(r *http.Request) telemetry.Call {
 // operation finds the kind and name of an operation in the beginning of a request's body.
 var operation = regexp.MustCompile(`^\{"query":"(query|mutation) (\w+)`)
 
+// account is the one endpoint of IPQS whose path goes on after its name.
+const account = "/account"
+
 // lookupCall is what may be told of a request to IPQS: which endpoint. The value is in the query.
 func lookupCall(c config.IPQS) func(*http.Request) telemetry.Call {
 	base := ""
@@ -59,7 +62,11 @@ func lookupCall(c config.IPQS) func(*http.Request) telemetry.Call {
 		base = strings.TrimRight(u.Path, "/")
 	}
 	return func(r *http.Request) telemetry.Call {
-		return telemetry.Call{Route: strings.TrimPrefix(r.URL.Path, base)}
+		route := strings.TrimPrefix(r.URL.Path, base)
+		if strings.HasPrefix(route, account) {
+			route = account // what follows is the key
+		}
+		return telemetry.Call{Route: route}
 	}
 }
 

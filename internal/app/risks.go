@@ -28,8 +28,8 @@ type risks struct {
 	redis   *rediscache.Redis // nil unless there is one
 }
 
-// newRisks builds what stands around a call to IPQS, outermost first: what keeps credits, the breaker, then the client. opened
-// is called whenever the breaker opens.
+// newRisks builds what stands around a call to IPQS, outermost first: what keeps credits, the breaker, then the client.
+// opened is called whenever the breaker opens.
 func newRisks(o Options, opened func()) (*risks, error) {
 	o = o.withDefaults()
 	c, logger := o.Config, o.Logger
@@ -43,10 +43,12 @@ func newRisks(o Options, opened func()) (*risks, error) {
 		return nil, fmt.Errorf("making the IPQS client: %w", err)
 	}
 	options := ipqs.Options{
-		HTTPClient:   &http.Client{Transport: transport},
-		BaseURL:      c.IPQS.BaseURL,
-		Key:          c.IPQS.PrivateKey.Reveal(),
-		UserAgent:    userAgent(o.Version),
+		HTTPClient: &http.Client{Transport: transport},
+
+		BaseURL:   c.IPQS.BaseURL,
+		Key:       c.IPQS.PrivateKey.Reveal(),
+		UserAgent: userAgent(o.Version),
+
 		Parameters:   parameters(c.IPQS),
 		PersonalData: c.IPQS.IncludePersonalData,
 	}
@@ -90,6 +92,12 @@ func newRisks(o Options, opened func()) (*risks, error) {
 	}
 	if reserve := c.Credits.Reserve; reserve != nil {
 		keep.Reserve = *reserve
+		// Nothing tells of these requests, for their addresses hold the key.
+		options.HTTPClient = &http.Client{Transport: base}
+		client, err := ipqs.NewClient(options)
+		if err != nil {
+			return nil, fmt.Errorf("making the client for the IPQS account: %w", err)
+		}
 		r.watch = &credit.Watch{Account: client, Ledger: keep.Ledger, Every: c.Credits.AccountInterval, Logger: logger}
 	}
 	if c.Credits.ReenrichInterval > 0 {

@@ -17,10 +17,11 @@ import (
 )
 
 const (
-	dialTimeout = 500 * time.Millisecond
-	opTimeout   = 500 * time.Millisecond
-	// A Redis that failed twice in a row is left alone for so long.
-	failures = 2
+	// Far above what Redis takes, and below what a job would notice.
+	dialTimeout = 2 * time.Second
+	opTimeout   = 2 * time.Second
+	// A Redis that failed so many times in a row is left alone for so long.
+	failures = 3
 	leaveFor = 5 * time.Second
 )
 

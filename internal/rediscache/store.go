@@ -61,13 +61,11 @@ func (r *Redis) Claim(ctx context.Context, key string, life time.Duration) (func
 		ours, err = r.client.SetNX(ctx, key, token, life).Result()
 		return err
 	})
-	if !ok {
-		return func() {}, true
+	if ok && !ours {
+		return func() {}, false
 	}
-	return func() {
-		if ours {
-			ctx := context.WithoutCancel(ctx)
-			r.do(ctx, func(ctx context.Context) error { return release.Run(ctx, r.client, []string{key}, token).Err() })
-		}
-	}, ours
+	return func() { // also if the answer did not come: the claim may have been heard
+		ctx := context.WithoutCancel(ctx)
+		r.do(ctx, func(ctx context.Context) error { return release.Run(ctx, r.client, []string{key}, token).Err() })
+	}, true
 }
