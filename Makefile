@@ -34,8 +34,9 @@ test-unit: ## Run the tests that need nothing but Go
 
 .PHONY: chaos
 chaos: ## Run the tests of what can fail at full length: 5,000 jobs under fire, outages of minutes, a cluster (20 minutes)
-	CHAOS_JOBS=5000 go run ./internal/rabbitnode/withnode -- \
-		go test -count=1 -timeout=45m -v -run 'Chaos|BurntWhile|Hostile|Cluster' ./internal/e2e
+	CI=true CHAOS_JOBS=5000 go run ./internal/rabbitnode/withnode -- go test -count=1 -timeout=45m -v \
+		-run 'TestChaos|BurntWhile|Hostile|Cluster|FiftyKills|ComeHome|EveryFate|ThreeMinutes|DayTurns|OutageOfAnHour|WithoutAnAnswer' \
+		./internal/e2e ./pipeline ./pipeline/rabbitmq
 
 # The newest Jaeger that one command builds; it stays in .build.
 JAEGER := .build/jaeger/all-in-one

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +19,10 @@ import (
 	"opencti-ipqs-worker/internal/telemetry"
 	"opencti-ipqs-worker/pipeline"
 )
+
+// softMemory is from how much memory on garbage is collected at once instead of when the heap has doubled: a worker needs
+// some 30 MiB, and a few large messages would leave as many hundred behind. GOMEMLIMIT sets another one.
+const softMemory = 150 << 20
 
 func (p *program) runCommand() *cobra.Command {
 	var hops []string
@@ -48,6 +54,9 @@ the same configuration have to take those of the others: jobs wait in the queue 
 				if !slices.Contains(pipeline.HopNames(), hop) {
 					return usage(fmt.Errorf("--hops: found %q, want some of %s", hop, strings.Join(pipeline.HopNames(), ",")))
 				}
+			}
+			if os.Getenv("GOMEMLIMIT") == "" {
+				debug.SetMemoryLimit(softMemory)
 			}
 			ctx := cmd.Context()
 			about := telemetry.Options{

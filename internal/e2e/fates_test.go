@@ -92,6 +92,9 @@ func TestEveryFateWhileAWorkerStops(t *testing.T) {
 	if reason := letters["lookup.poison"].Headers[pipeline.DeadLetterReason]; reason != "invalid_value" {
 		t.Errorf("reason = %v, want invalid_value", reason)
 	}
+	if attempts := letters["lookup.poison"].Headers[pipeline.DeadLetterAttempts]; attempts != "1" {
+		t.Errorf("attempts = %v, want 1: a stop costs none", attempts)
+	}
 	for name, letter := range letters {
 		for key, value := range letter.Headers {
 			if text, ok := value.(string); ok && planted(text) {

@@ -17,7 +17,8 @@ import (
 	"opencti-ipqs-worker/pipeline/pipelinetest"
 )
 
-// Strangers' messages end in the poison queue as they came, the consumer lives on, and its memory stays small.
+// Strangers' messages end in the poison queue as they came, two of 50 MB among them, the consumer lives on, and its memory
+// stays small.
 func TestHostileMessages(t *testing.T) {
 	t.Parallel()
 	url := pipelinetest.AMQPURL(t)
@@ -37,6 +38,12 @@ func TestHostileMessages(t *testing.T) {
 	var last *amqp.DeferredConfirmation
 	for i := range n {
 		body := hostile(dice, i)
+		switch i {
+		case n / 3:
+			body = bytes.Repeat([]byte("["), 50<<20)
+		case n / 2: // well-formed, and its id would be one of the letter's headers
+			body = fmt.Appendf(nil, `{"internal":{"work_id":"w"},"event":{"entity_id":%q}}`, strings.Repeat("x", 50<<20))
+		}
 		sent[string(body)]++
 		confirm, err := channel.PublishWithDeferredConfirmWithContext(w.ctx, "", listen, true, false, amqp.Publishing{
 			Body: body, Headers: amqp.Table{"x-odd": int32(i), "traceparent": "nonsense", "deliveries": "many"},
@@ -55,7 +62,9 @@ func TestHostileMessages(t *testing.T) {
 		t.Fatalf("%+v: %v", w.platform.Totals(), err)
 	}
 	checkWorks(t, w, jobs, false)
-	if peak := peakMemory(t, worker.cmd.Process.Pid); peak > 200<<20 {
+	peak := peakMemory(t, worker.cmd.Process.Pid)
+	t.Logf("%d messages, at most %d MiB of memory", n, peak>>20)
+	if peak > 200<<20 {
 		t.Errorf("the worker took up to %d MiB of memory, want less than 200", peak>>20)
 	}
 	if status := worker.stop(); status != 0 {

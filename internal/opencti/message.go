@@ -14,6 +14,9 @@ import (
 // which is what a playbook's bundle has to come back in.
 const MaxRequestBytes = 64 << 20
 
+// maxPlain bounds a job message without a playbook, which has a few ids and no bundle.
+const maxPlain = 1 << 20
+
 // maxText bounds one text of a job message (an id, a type); the longest that the platform writes has under 120 characters.
 const maxText = 4096
 
@@ -69,9 +72,13 @@ func (e *FieldError) Error() string {
 // On a broken message it returns a [*FieldError] about the first fault, and with it as much of the request as could be
 // read, even from a message that ends too early: a work whose id is known can be closed.
 func DecodeRequest(body []byte) (Request, error) {
-	if len(body) > MaxRequestBytes {
+	most := MaxRequestBytes
+	if len(body) > maxPlain && !bytes.Contains(body, []byte(`"playbook"`)) {
+		most = maxPlain // Reading it would take several times its size, of which all is somebody's mistake.
+	}
+	if len(body) > most {
 		return Request{WorkID: salvageWorkID(body)},
-			&FieldError{"job message", strconv.Itoa(len(body)) + " bytes", "at most " + strconv.Itoa(MaxRequestBytes)}
+			&FieldError{"job message", strconv.Itoa(len(body)) + " bytes", "at most " + strconv.Itoa(most)}
 	}
 	if !json.Valid(body) {
 		return Request{WorkID: salvageWorkID(body)}, &FieldError{"job message", describe(body) + " that is no valid JSON", "a JSON object"}
@@ -148,6 +155,11 @@ func (d *decoder) text(parent map[string]json.RawMessage, path, key string) stri
 	if absent(raw) {
 		return ""
 	}
+	const escaped = 6 // bytes that one may take: \u0061
+	if len(raw) > escaped*maxText+len(`""`) { // not to be copied once more to find out
+		d.fault(path+key, strconv.Itoa(len(raw))+" bytes", "at most "+strconv.Itoa(maxText))
+		return ""
+	}
 	var s string
 	if err := json.Unmarshal(raw, &s); err != nil {
 		d.fault(path+key, describe(raw), "a string")
@@ -220,8 +232,10 @@ func describe(raw json.RawMessage) string {
 	return "something"
 }
 
-// salvageWorkID looks for internal.work_id in a message that is cut short or too long, token by token.
+// salvageWorkID looks for internal.work_id at the beginning of a message that is cut short or too long, token by token.
 func salvageWorkID(body []byte) string {
+	const beginning = 64 << 10 // The platform writes it first; whoever nests a million lists is not to cost us their memory.
+	body = body[:min(len(body), beginning)]
 	type level struct {
 		object bool
 		key    string // the key that the next value belongs to
