@@ -155,7 +155,7 @@ func (d *decoder) text(parent map[string]json.RawMessage, path, key string) stri
 	if absent(raw) {
 		return ""
 	}
-	const escaped = 6 // bytes that one may take: \u0061
+	const escaped = 6                         // bytes that one may take: \u0061
 	if len(raw) > escaped*maxText+len(`""`) { // not to be copied once more to find out
 		d.fault(path+key, strconv.Itoa(len(raw))+" bytes", "at most "+strconv.Itoa(maxText))
 		return ""
