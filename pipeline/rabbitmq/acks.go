@@ -77,8 +77,11 @@ func (a *acks) ack(tag uint64) {
 	}
 	a.waiting++
 	switch {
-	case a.waiting >= a.rush || a.draining:
+	case a.draining:
 		a.flush(true)
+	case a.waiting >= a.rush:
+		// What is behind an unfinished one waits a little longer for it, while there is room: an ack for each costs more.
+		a.flush(a.waiting >= 2*a.rush)
 	case !a.armed:
 		a.arm(linger, false)
 	}
@@ -142,7 +145,9 @@ func (a *acks) flush(stragglers bool) {
 		return
 	}
 	if !stragglers {
-		a.arm(patience, true)
+		if !a.armed || !a.late {
+			a.arm(patience, true)
+		}
 		return
 	}
 	for i, v := range a.verdicts {

@@ -110,7 +110,7 @@ func (l *link) dial(ctx context.Context) (conn *amqp.Connection, raw net.Conn, e
 		}
 		raw = socket
 		stop = context.AfterFunc(ctx, func() { _ = socket.Close() }) // It can only be closed already.
-		return boundedConn{socket, writeTimeout}, nil
+		return newSocket(socket, writeTimeout), nil
 	}
 	conn, err = amqp.DialConfig(l.config.AmqpURI, config)
 	if !stop() && err == nil {
@@ -270,19 +270,6 @@ func (l *link) connectionWithin(ctx context.Context, wait time.Duration) (*amqp.
 			return nil, ErrClosed
 		}
 	}
-}
-
-// boundedConn bounds every write.
-type boundedConn struct {
-	net.Conn
-	timeout time.Duration
-}
-
-func (c boundedConn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(p)
 }
 
 // newBackOff returns growing pauses with jitter, without end: those of config, or 200 ms to 10 s.

@@ -3,24 +3,11 @@ package rabbitmq
 import (
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"testing"
 	"time"
 
 	wamqp "github.com/ThreeDotsLabs/watermill-amqp/v2/pkg/amqp"
 )
-
-func TestBoundedConn(t *testing.T) {
-	t.Parallel()
-	near, far := net.Pipe() // Without a buffer: a write waits for a read.
-	defer near.Close()
-	defer far.Close()
-	conn := boundedConn{near, 10 * time.Millisecond}
-	if _, err := conn.Write([]byte("x")); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("Write() = %v, want %v", err, os.ErrDeadlineExceeded)
-	}
-}
 
 func TestPauses(t *testing.T) {
 	t.Parallel()
