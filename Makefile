@@ -88,6 +88,10 @@ release: ## Build what is released into dist/: archives, bills of materials, che
 release-check: ## Release the last commit twice and see that the bytes are the same
 	.ci/release-check
 
+.PHONY: note-image
+note-image: ## Make docs/images/note.png again, from a golden bundle (needs chromium)
+	.ci/note-image
+
 .PHONY: tidy-check
 tidy-check: ## See that go.mod and go.sum list what is used, and nothing else
 	go mod tidy -diff

@@ -24,6 +24,14 @@ func goldenCases() []goldenCase {
 			"ipv4_score_100_tor", ip("198.51.100.28"), ipqs.KindIP, `{"fraud_score":100,"tor":true,"active_tor":true,"proxy":true,
 			"vpn":false,"recent_abuse":true,"frequent_abuser":true,"high_risk_attacks":true,"abuse_velocity":"high","bot_status":true}`, flagged, usual,
 		},
+		{
+			// The example in the documentation.
+			"note_example", ip("198.51.100.66"), ipqs.KindIP, `{"fraud_score":93,"proxy":true,"vpn":false,"tor":true,"active_tor":true,
+			"recent_abuse":true,"bot_status":false,"frequent_abuser":true,"high_risk_attacks":false,"abuse_velocity":"high",
+			"abuse_events":["Open Proxies","IPQS Honeypots"],"ASN":64500,"ISP":"Example Telecom","organization":"Example Hosting",
+			"host":"exit-66.example.net","connection_type":"Data Center","mobile":false,"is_crawler":false,"country_code":"CH",
+			"region":"Bern","city":"Bern","timezone":"Europe/Zurich"}`, flagged, usual,
+		},
 		{"score_unknown", ip("198.51.100.9"), ipqs.KindIP, `{"proxy":true}`, flagged, usual},
 		{"ipv6_without_asn", entity("IPv6-Addr", "2001:db8::7"), ipqs.KindIP, `{"fraud_score":0,"proxy":false,"vpn":false,"tor":false,"ASN":null,"ISP":"N/A"}`, flagged, usual},
 		{"ipv6", entity("IPv6-Addr", "2001:db8::8"), ipqs.KindIP, `{"fraud_score":60,"vpn":true,"ASN":64510,"ISP":"Example Six"}`, flagged, usual},

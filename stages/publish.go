@@ -191,7 +191,7 @@ func published(v *Verdict, objects int) string {
 	if v.Score == nil {
 		return fmt.Sprintf("IPQS: no score known. %s sent.", count(objects, "object"))
 	}
-	text := fmt.Sprintf("IPQS: risk %s, score %d of 100", v.Level, *v.Score)
+	text := fmt.Sprintf("IPQS: %s, score %d of 100", v.Level, *v.Score)
 	if len(v.Factors) > 0 {
 		text += " (" + strings.Join(v.Factors, ", ") + ")"
 	}

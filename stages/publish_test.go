@@ -42,7 +42,7 @@ func shown(o opencti.PushOptions, bundle []byte) ([]byte, error) {
 
 func TestPublish(t *testing.T) {
 	t.Parallel()
-	const done = "processed work_1 IPQS: risk CRITICAL, score 78 of 100 (phishing). 2 objects sent."
+	const done = "processed work_1 IPQS: CRITICAL, score 78 of 100 (phishing). 2 objects sent."
 	tests := []struct {
 		name     string
 		state    opencti.WorkState

@@ -163,6 +163,20 @@ func (v vector) id() string {
 	}
 }
 
+// A country's id is the one that OpenCTI's Python library makes of its name and type: written down from its rule.
+func TestLocationID(t *testing.T) {
+	t.Parallel()
+	const want = "location--d0e7f9bc-8f87-59f9-9b28-a84c1ef2f80f"
+	for _, name := range []string{"Switzerland", " SWITZERLAND "} {
+		if got := LocationID(name, "Country"); got != want {
+			t.Errorf("LocationID(%q) = %s, want %s", name, got, want)
+		}
+	}
+	if LocationID("Switzerland", "Region") == want {
+		t.Error("LocationID() of a region is that of a country")
+	}
+}
+
 func TestIDVectors(t *testing.T) {
 	t.Parallel()
 	raw, err := os.ReadFile(referencePath(t, "stix-id-vectors.json"))

@@ -345,3 +345,25 @@ func FuzzMerge(f *testing.F) {
 		}
 	})
 }
+
+// Labels that the verdict outdates go, from every list of the object, and nobody else's.
+func TestMergeTakesOutdatedLabelsOff(t *testing.T) {
+	t.Parallel()
+	const id = "ipv4-addr--12592121-be4c-5a93-a813-5a5af16e50db"
+	ours, err := NewObservable("IPv4-Addr", id, "198.51.100.7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours.Score, ours.Labels = new(10), []string{"IPQS:new"}
+	bundle := `{"objects":[{"id":"` + id + `","labels":["IPQS:old","mine"],"extensions":{"` + observableExtension + `":{"labels":["IPQS:old",7,"IPQS:new"]}}},` +
+		`{"id":"ipv4-addr--2","labels":["IPQS:old"]}]}`
+	got, err := Merge([]byte(bundle), []Object{ours}, func(label string) bool { return label == "IPQS:old" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"objects":[{"id":"` + id + `","labels":["mine","IPQS:new"],"extensions":{"` + observableExtension + `":{"labels":[7,"IPQS:new"],"score":10}}},` +
+		`{"id":"ipv4-addr--2","labels":["IPQS:old"]}]}`
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("Merge() (-want +got):\n%s", diff)
+	}
+}
