@@ -88,11 +88,17 @@ Exit status: 0 done, 1 something could not be done, 2 wrong arguments, configura
 		Example: `  ipqs-worker demo                          see it work, without accounts, broker or network
   ipqs-worker enrich 198.51.100.7           look something up right now
   ipqs-worker run                           be the connector`,
-		Version:       versionText(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.SetVersionTemplate("ipqs-worker {{.Version}}\n")
+	// Cobra's own flag for this comes with templates, and those with methods by name: the linker could leave nothing out.
+	asked := root.Flags().Bool("version", false, "print the version")
+	root.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *asked {
+			return p.printVersion()
+		}
+		return cmd.Help()
+	}
 	root.PersistentFlags().StringVar(&p.configPath, "config", "", "configuration file (default: config.yml, if there is one)")
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(p.runCommand(), p.enrichCommand(), p.deadLettersCommand(), p.healthCommand(), p.demoCommand(), p.versionCommand(), p.manCommand())
@@ -104,13 +110,15 @@ func (p *program) versionCommand() *cobra.Command {
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			if _, err := fmt.Fprintln(p.out, "ipqs-worker", versionText()); err != nil {
-				return &statusError{exitFailure, err}
-			}
-			return nil
-		},
+		RunE:  func(*cobra.Command, []string) error { return p.printVersion() },
 	}
+}
+
+func (p *program) printVersion() error {
+	if _, err := fmt.Fprintln(p.out, "ipqs-worker", versionText()); err != nil {
+		return &statusError{exitFailure, err}
+	}
+	return nil
 }
 
 func versionText() string {
