@@ -62,12 +62,17 @@ Exit status: 0 it is, 1 it is not, and says why; 2 wrong configuration.`,
 	return cmd
 }
 
-// nearby returns the address to ask for a server that listens at host: one that listens everywhere is asked on loopback.
+// nearby returns the address to ask for a server that listens at host: one that listens everywhere is asked on loopback,
+// by number, for not every container knows the name localhost.
 func nearby(host string) string {
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		return "localhost"
+	switch ip := net.ParseIP(host); {
+	case host == "", ip.Equal(net.IPv4zero):
+		return "127.0.0.1"
+	case ip.Equal(net.IPv6unspecified):
+		return "::1"
+	default:
+		return host
 	}
-	return host
 }
 
 // askState returns a line about a worker that is well, and an error that says what is wrong with one that is not.

@@ -71,6 +71,17 @@ func TestHealthWithoutWorker(t *testing.T) {
 	}
 }
 
+func TestNearby(t *testing.T) {
+	t.Parallel()
+	for host, want := range map[string]string{
+		"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "192.0.2.1": "192.0.2.1", "worker.example": "worker.example",
+	} {
+		if got := nearby(host); got != want {
+			t.Errorf("nearby(%q) = %q, want %q", host, got, want)
+		}
+	}
+}
+
 func TestReasonsOfSomebodyElse(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{"<html>", "{}", `{"dependencies":{"ipqs":{"ok":false,"informative":true}}}`} {
