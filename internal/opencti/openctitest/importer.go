@@ -288,7 +288,7 @@ func (p *Platform) apply(o map[string]any) string {
 	if known == nil {
 		return ""
 	}
-	if text(o["value"]) == "" {
+	if !known.identified(o) {
 		return "An observable needs what identifies it"
 	}
 	if score != nil {

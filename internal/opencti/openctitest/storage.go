@@ -62,6 +62,20 @@ func (o *Observable) own() object {
 	}
 }
 
+// identified reports whether an imported object has what identifies the observable. An account that nothing identifies but
+// its password is found by its id alone.
+func (o *Observable) identified(object map[string]any) bool {
+	switch {
+	case o.Account != nil:
+		return text(object["account_login"]) == o.Account.Login && text(object["user_id"]) == o.Account.UserID
+	case o.Artifact != nil:
+		hashes, _ := object["hashes"].(map[string]any)
+		return len(hashes) > 0 || text(object["url"]) != ""
+	default:
+		return text(object["value"]) != ""
+	}
+}
+
 const storagePath = "/storage/get/"
 
 // StoreFile puts a file into the storage, under an id such as "import/Artifact/<id>/<name>".
