@@ -34,12 +34,7 @@ func TestClusterLosesNothingWhenLeadersDie(t *testing.T) {
 		t.Skip("takes minutes: CHAOS_JOBS is not set")
 	}
 	pipelinetest.AMQPURL(t) // where there is no broker for the others, there is none for this one
-	const (
-		n = 2000
-		// doubled is how many works may stay in progress with all their objects imported: a publication whose confirm died
-		// with the leader is sent again, and when both copies are in hand at once, neither sees what the other announced.
-		doubled = n / 100
-	)
+	const n = 2000
 	cluster := ownCluster(t)
 	broker := openctitest.AMQPBroker("amqp://guest:guest@" + balance(t, cluster) + "/")
 	t.Cleanup(func() { _ = broker.Close() })
@@ -83,9 +78,10 @@ func TestClusterLosesNothingWhenLeadersDie(t *testing.T) {
 	complete := func(work openctitest.Work) bool { return work.Status == "complete" }
 	err := w.platform.Wait(w.ctx, func() bool {
 		ended := w.those(jobs, func(work openctitest.Work) bool { return work.ProcessedTimes > 0 })
-		return len(ended) == len(jobs) && w.completeOf(jobs) >= len(jobs)-doubled
+		return len(ended) == len(jobs) && w.completeOf(jobs) == len(jobs)
 	})
 	if err != nil {
+		w.explain(cluster.Nodes[0], w.those(jobs, func(work openctitest.Work) bool { return !complete(work) }))
 		t.Fatalf("%+v of %d jobs: %v", w.platform.Totals(), len(jobs), err)
 	}
 	w.awaitReplicas(cluster, ours)
@@ -95,25 +91,30 @@ func TestClusterLosesNothingWhenLeadersDie(t *testing.T) {
 		}
 	}
 	checkEmpty(t, cluster.Nodes[0], append(ours, broker.Coordinates(w.connector).Push))
-	checkWorks(t, w, w.those(jobs, complete), true)
-	for _, j := range jobs {
-		work, _ := w.platform.Work(j.work)
-		if complete(work) {
-			continue
-		}
-		t.Logf("two copies of %s %s were announced and one was published: %+v", j.Type, j.Value, work)
-		if len(work.Errors) > 0 || work.Imported == 0 || work.Expected <= work.Imported || work.Expected%work.Imported != 0 {
-			t.Errorf("work of %s %s = %+v, want it complete, or all there and announced more than once", j.Type, j.Value, work)
-		}
-	}
+	checkWorks(t, w, jobs, true)
 	checkObjects(t, w, jobs)
 	checkSecrets(t, w)
 }
 
-// ownCluster starts three nodes.
+// explain logs what becomes of jobs that do not end: where the broker has them, what OpenCTI and the workers say.
+func (w *world) explain(node *rabbitnode.Node, jobs []job) {
+	w.t.Helper()
+	queues, err := node.Ctl(w.t.Context(), "list_queues", "name", "messages_ready", "messages_unacknowledged", "consumers", "state")
+	w.t.Logf("queues (error %v):\n%s", err, queues)
+	for _, j := range jobs[:min(len(jobs), 5)] {
+		work, _ := w.platform.Work(j.work)
+		w.t.Logf("%s %s: %+v", j.Type, j.Value, work)
+	}
+	w.t.Logf("the workers:\n%s", w.logs.tail(60_000))
+}
+
+// ownCluster starts three nodes. What leaves a waiting room while the leader of the queue that it goes to dies is sent again
+// by the broker, after three minutes by default, which are not worth waiting for.
 func ownCluster(t *testing.T) *rabbitnode.Cluster {
 	t.Helper()
-	cluster, err := rabbitnode.StartCluster(t.Context(), 3, rabbitnode.Options{})
+	cluster, err := rabbitnode.StartCluster(t.Context(), 3, rabbitnode.Options{
+		Settings: map[string]int{"dead_letter_worker_publisher_confirm_timeout": 5000},
+	})
 	if errors.Is(err, rabbitnode.ErrNotInstalled) && os.Getenv("CI") != "true" {
 		t.Skip("no rabbitmq-server is installed")
 	}

@@ -9,10 +9,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,6 +35,8 @@ type Options struct {
 	Dir string
 	// Config are further lines of rabbitmq.conf, such as "consumer_timeout = 5000".
 	Config []string
+	// Settings are values of the application rabbit that rabbitmq.conf has no line for, by name.
+	Settings map[string]int
 	// Plugins are the names of the plugins to enable, such as "rabbitmq_management".
 	Plugins []string
 	// TLS, if set, makes the node listen on a second port, for TLS alone.
@@ -96,6 +100,15 @@ func newNode(options Options, membership membership) (*Node, error) {
 		return nil, errors.Join(err, n.Close())
 	}
 	return n, nil
+}
+
+// advanced writes advanced.config.
+func (o Options) advanced() string {
+	settings := make([]string, 0, len(o.Settings))
+	for _, name := range slices.Sorted(maps.Keys(o.Settings)) {
+		settings = append(settings, fmt.Sprintf("{%s, %d}", name, o.Settings[name]))
+	}
+	return fmt.Sprintf("[{rabbit, [%s]}].\n", strings.Join(settings, ", "))
 }
 
 // Name is what the node is called in its cluster, as in the answers of rabbitmqctl.
@@ -227,7 +240,7 @@ func (n *Node) prepare() error {
 	files := map[string]string{
 		".erlang.cookie":  n.membership.cookie,
 		"rabbitmq.conf":   strings.Join(config, "\n") + "\n",
-		"advanced.config": "[].\n",
+		"advanced.config": n.options.advanced(),
 		"env.conf":        "",
 		"enabled_plugins": "[" + strings.Join(n.options.Plugins, ",") + "].\n",
 	}

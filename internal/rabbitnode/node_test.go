@@ -21,7 +21,7 @@ func TestNode(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	dir := t.TempDir()
-	node, err := rabbitnode.Start(ctx, rabbitnode.Options{Dir: dir, Config: []string{"consumer_timeout = 7777000"}})
+	node, err := rabbitnode.Start(ctx, rabbitnode.Options{Dir: dir, Config: []string{"consumer_timeout = 7777000"}, Settings: map[string]int{"quorum_tick_interval": 4321}})
 	if err != nil {
 		t.Fatalf("Start() = %v", err)
 	}
@@ -64,6 +64,10 @@ func TestNode(t *testing.T) {
 	out, err := node.Ctl(ctx, "eval", "{ok, T} = application:get_env(rabbit, consumer_timeout), T.")
 	if err != nil || string(out) != "7777000\n" {
 		t.Errorf("Ctl(consumer_timeout) = %q, %v, want 7777000", out, err)
+	}
+	out, err = node.Ctl(ctx, "eval", "{ok, T} = application:get_env(rabbit, quorum_tick_interval), T.")
+	if err != nil || string(out) != "4321\n" {
+		t.Errorf("Ctl(quorum_tick_interval) = %q, %v, want 4321", out, err)
 	}
 	if _, err := node.Ctl(ctx, "no_such_command"); err == nil {
 		t.Error("Ctl(no_such_command) = nil, want an error")

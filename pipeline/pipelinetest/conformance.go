@@ -89,7 +89,7 @@ func testRoundTrip(t *testing.T, s Subject) {
 	}
 	messages := subscribe(t.Context(), t, transport, "round")
 	for range payloads {
-		msg := receive(t, messages)
+		msg := Receive(t, messages)
 		payload, ok := want[msg.UUID]
 		if !ok {
 			t.Fatalf("received UUID %q, which is unknown or was received before", msg.UUID)
@@ -111,7 +111,7 @@ func testWaits(t *testing.T, s Subject) {
 	messages := subscribe(t.Context(), t, transport, "early")
 	var got tally
 	for range 20 {
-		msg := receive(t, messages)
+		msg := Receive(t, messages)
 		got.add(msg)
 		msg.Ack()
 	}
@@ -125,7 +125,7 @@ func testMarkIsNotCarried(t *testing.T, s Subject) {
 	msg := numbered(1)[0]
 	msg.Metadata.Set(pipeline.MetadataRedelivered, "true") // As in a message whose metadata were copied from another.
 	publish(t, transport, "next", msg)
-	got := receive(t, subscribe(t.Context(), t, transport, "next"))
+	got := Receive(t, subscribe(t.Context(), t, transport, "next"))
 	if _, ok := got.Metadata[pipeline.MetadataRedelivered]; ok {
 		t.Errorf("metadata %v have %q on the first delivery", got.Metadata, pipeline.MetadataRedelivered)
 	}
@@ -139,14 +139,14 @@ func testPrefetch(t *testing.T, s Subject) {
 	messages := subscribe(t.Context(), t, transport, "window")
 	var hand []*message.Message
 	for range prefetch {
-		hand = append(hand, receive(t, messages))
+		hand = append(hand, Receive(t, messages))
 	}
 	receiveNone(t, messages, "the window is full")
 	// Settling in the opposite order: a message in the back makes room as well as the first one.
 	for received := prefetch; received < count; received++ {
 		last := len(hand) - 1
 		hand[last].Ack()
-		hand[last] = receive(t, messages)
+		hand[last] = Receive(t, messages)
 	}
 	receiveNone(t, messages, "all were received")
 	for _, msg := range hand {
@@ -159,7 +159,7 @@ func testNack(t *testing.T, s Subject) {
 	publish(t, transport, "nacked", message.NewMessage(watermill.NewULID(), []byte("bad")))
 	messages := subscribe(t.Context(), t, transport, "nacked")
 	for delivery := range 3 {
-		msg := receive(t, messages)
+		msg := Receive(t, messages)
 		if got, want := redelivered(msg), delivery > 0; got != want {
 			t.Errorf("delivery %d: redelivered = %v, want %v", delivery, got, want)
 		}
@@ -213,7 +213,7 @@ func testSharing(t *testing.T, s Subject) {
 	for _, msg := range numbered(count) {
 		publish(t, transport, "shared", msg)
 	}
-	eventually(t, "not all messages were received", func() bool { return got.distinct() == count })
+	Eventually(t, "not all messages were received", func() bool { return got.distinct() == count })
 	cancel()
 	consumers.Wait()
 	if sum := each[0] + each[1]; sum != count {
@@ -229,7 +229,7 @@ func testContext(t *testing.T, s Subject) {
 	messages := subscribe(ctx, t, transport, "context")
 	publish(t, transport, "context", numbered(1)...)
 	for _, settle := range []func(*message.Message) bool{(*message.Message).Nack, (*message.Message).Ack} {
-		msg := receive(t, messages)
+		msg := Receive(t, messages)
 		if got := msg.Context().Value(contextKey{}); got != "value" {
 			t.Errorf("value of the subscription's context = %v, want %q", got, "value")
 		}
@@ -237,7 +237,7 @@ func testContext(t *testing.T, s Subject) {
 			t.Errorf("context of a message in hand = %v", err)
 		}
 		settle(msg)
-		eventually(t, "the context of a settled message goes on", func() bool { return msg.Context().Err() != nil })
+		Eventually(t, "the context of a settled message goes on", func() bool { return msg.Context().Err() != nil })
 	}
 }
 
@@ -247,7 +247,7 @@ func testEndedContext(t *testing.T, s Subject) {
 	cancel()
 	// A handler that passes on the message it got, or copies its context, publishes after a time limit has ended it.
 	publish(t, transport, "late", message.NewMessageWithContext(ctx, watermill.NewULID(), []byte("x")))
-	receive(t, subscribe(t.Context(), t, transport, "late")).Ack()
+	Receive(t, subscribe(t.Context(), t, transport, "late")).Ack()
 }
 
 func testUnknownTopic(t *testing.T, s Subject) {
@@ -267,13 +267,13 @@ func testDeclareTwice(t *testing.T, s Subject) {
 	transport := s.open(t, topic)
 	publish(t, transport, "twice", numbered(1)...)
 	declare(t, transport, topic, topic)
-	receive(t, subscribe(t.Context(), t, transport, "twice")).Ack()
+	Receive(t, subscribe(t.Context(), t, transport, "twice")).Ack()
 }
 
 func testReady(t *testing.T, s Subject) {
 	transport := s.open(t, pipeline.Topic{Name: "ready", Prefetch: 1})
 	subscribe(t.Context(), t, transport, "ready")
-	eventually(t, "not ready", func() bool { return transport.Ready() == nil })
+	Eventually(t, "not ready", func() bool { return transport.Ready() == nil })
 }
 
 func testStorm(t *testing.T, s Subject) {
@@ -315,7 +315,7 @@ func testStorm(t *testing.T, s Subject) {
 			t.Errorf("Publish() = %v", err)
 		}
 	}
-	eventually(t, "not all messages were acked", func() bool { return acked.distinct() == publishers*each })
+	Eventually(t, "not all messages were acked", func() bool { return acked.distinct() == publishers*each })
 	cancel()
 	consumer.Wait()
 }

@@ -18,13 +18,13 @@ func testUnsettled(t *testing.T, s Subject) {
 	publish(t, transport, "unsettled", numbered(1)...)
 	ctx, cancel := context.WithCancel(t.Context())
 	messages := subscribe(ctx, t, transport, "unsettled")
-	first := receive(t, messages)
+	first := Receive(t, messages)
 	cancel()
 	closes(t, messages)
 	if first.Context().Err() == nil {
 		t.Error("the context of a message goes on after the drain time, want it ended")
 	}
-	again := receive(t, subscribe(t.Context(), t, transport, "unsettled"))
+	again := Receive(t, subscribe(t.Context(), t, transport, "unsettled"))
 	if !redelivered(again) {
 		t.Error("the message came again unmarked")
 	}
@@ -36,7 +36,7 @@ func testDrain(t *testing.T, s Subject) {
 	publish(t, transport, "drained", numbered(5)...)
 	ctx, cancel := context.WithCancel(t.Context())
 	messages := subscribe(ctx, t, transport, "drained")
-	one, two := receive(t, messages), receive(t, messages)
+	one, two := Receive(t, messages), Receive(t, messages)
 	cancel()
 	receiveNone(t, messages, "the subscription has ended")
 	for _, msg := range []*message.Message{one, two} {
@@ -49,7 +49,7 @@ func testDrain(t *testing.T, s Subject) {
 
 	rest := subscribe(t.Context(), t, transport, "drained")
 	for range 3 {
-		msg := receive(t, rest)
+		msg := Receive(t, rest)
 		if payload := string(msg.Payload); payload == string(one.Payload) || payload == string(two.Payload) {
 			t.Errorf("message %s was acked while draining, and came again", payload)
 		}
@@ -66,11 +66,11 @@ func testCloseDrains(t *testing.T, s Subject) {
 	messages := subscribe(t.Context(), t, transport, "in")
 	var hand []*message.Message
 	for range 3 {
-		hand = append(hand, receive(t, messages))
+		hand = append(hand, Receive(t, messages))
 	}
 	closed := make(chan error, 1)
 	go func() { closed <- transport.Close() }()
-	eventually(t, "still ready while closing", func() bool { return transport.Ready() != nil })
+	Eventually(t, "still ready while closing", func() bool { return transport.Ready() != nil })
 	for _, msg := range hand {
 		publish(t, transport, "out", message.NewMessage(watermill.NewULID(), msg.Payload))
 		msg.Ack()
@@ -81,7 +81,7 @@ func testCloseDrains(t *testing.T, s Subject) {
 		if err != nil {
 			t.Errorf("Close() = %v, want nil", err)
 		}
-	case <-time.After(patience):
+	case <-time.After(Patience):
 		t.Fatal("Close() did not return")
 	}
 	if s.Kill == nil {
@@ -125,14 +125,14 @@ func testKilled(t *testing.T, s Subject) {
 	publish(t, victim, "killed", numbered(count)...)
 	messages := subscribe(t.Context(), t, victim, "killed")
 	for range count {
-		receive(t, messages) // In hand, and never settled.
+		Receive(t, messages) // In hand, and never settled.
 	}
 	heir := s.openIn(t, namespace, topic)
 	s.Kill(t, victim)
 	var got tally
 	inherited := subscribe(t.Context(), t, heir, "killed")
 	for range count {
-		msg := receive(t, inherited)
+		msg := Receive(t, inherited)
 		if !redelivered(msg) {
 			t.Errorf("message %s came again unmarked", msg.Payload)
 		}
@@ -153,7 +153,7 @@ func testOutlives(t *testing.T, s Subject) {
 	first := s.openIn(t, namespace, topic)
 	publish(t, first, "outlives", numbered(1)...)
 	s.Kill(t, first)
-	msg := receive(t, subscribe(t.Context(), t, s.openIn(t, namespace, topic), "outlives"))
+	msg := Receive(t, subscribe(t.Context(), t, s.openIn(t, namespace, topic), "outlives"))
 	if redelivered(msg) {
 		t.Error("a message never handed out bears the mark of a redelivery")
 	}

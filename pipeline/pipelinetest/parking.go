@@ -28,7 +28,7 @@ func testWaitingRoom(t *testing.T, s Subject) {
 	for round := range 3 { // What came back goes in again.
 		start := time.Now()
 		publish(t, transport, "room", sent)
-		got := receive(t, messages)
+		got := Receive(t, messages)
 		if waited := time.Since(start); waited < delay-10*time.Millisecond {
 			t.Errorf("round %d: came back after %v, want at least %v", round, waited, delay)
 		}
@@ -53,7 +53,7 @@ func testWaitingRoom(t *testing.T, s Subject) {
 func testBackUnknown(t *testing.T, s Subject) {
 	transport := s.Open(t, Namespace())
 	room := pipeline.Topic{Name: "room", Delay: time.Second, Back: "nowhere"}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
 	err := transport.Declare(ctx, room)
 	if err == nil {
@@ -81,14 +81,14 @@ func testWindow(t *testing.T, s Subject) {
 	windows.SetWindow("window", 0)
 	messages := subscribe(t.Context(), t, transport, "window")
 	receiveNone(t, messages, "the window was closed before the subscription began")
-	eventually(t, "a paused subscription is not ready", func() bool { return transport.Ready() == nil })
+	Eventually(t, "a paused subscription is not ready", func() bool { return transport.Ready() == nil })
 
 	var acked tally
 	var hand []*message.Message
 	take := func(n int) {
 		t.Helper()
 		for range n {
-			hand = append(hand, receive(t, messages))
+			hand = append(hand, Receive(t, messages))
 		}
 	}
 	ack := func(n int) {
@@ -158,7 +158,7 @@ func testWindowStorm(t *testing.T, s Subject) {
 	publish(t, transport, "flapping", numbered(count)...)
 	<-flapping.Done()
 	// Again and again, as one of the others may set another one last.
-	eventually(t, "not all messages were acked", func() bool {
+	Eventually(t, "not all messages were acked", func() bool {
 		windows.SetWindow("flapping", prefetch)
 		return acked.distinct() == count
 	})
@@ -172,7 +172,7 @@ func browse(t *testing.T, transport pipeline.Transport, topic string, visit func
 	if !ok {
 		t.Fatalf("%T is no pipeline.Postbox", transport)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
 	return box.Browse(ctx, topic, visit)
 }
@@ -188,7 +188,7 @@ func kept(t *testing.T, transport pipeline.Transport, want ...string) {
 		n, _, err := left.Depth(t.Context(), "letters")
 		return err == nil && n == len(want)
 	}
-	eventually(t, fmt.Sprintf("there are not %d letters", len(want)), full)
+	Eventually(t, fmt.Sprintf("there are not %d letters", len(want)), full)
 	var found []string
 	err := browse(t, transport, "letters", func(msg *message.Message) (pipeline.Fate, error) {
 		found = append(found, string(msg.Payload))
@@ -201,7 +201,7 @@ func kept(t *testing.T, transport pipeline.Transport, want ...string) {
 	if diff := cmp.Diff(want, found); diff != "" {
 		t.Errorf("letters differ (-want +got):\n%s", diff)
 	}
-	eventually(t, "what was looked at is not back", full)
+	Eventually(t, "what was looked at is not back", full)
 }
 
 func testBrowse(t *testing.T, s Subject) {
@@ -248,7 +248,7 @@ func testBrowse(t *testing.T, s Subject) {
 	want := map[string]string{"again 2": "new-" + letters[2].UUID, "again 3": "new-" + letters[3].UUID}
 	messages := subscribe(t.Context(), t, transport, "work")
 	for range 2 {
-		msg := receive(t, messages)
+		msg := Receive(t, messages)
 		if want[string(msg.Payload)] != msg.UUID || redelivered(msg) {
 			t.Errorf("replayed: %s %q, redelivered %v, want one of %v", msg.UUID, msg.Payload, redelivered(msg), want)
 		}
@@ -288,7 +288,7 @@ func testDeliveries(t *testing.T, s Subject) {
 	publish(t, transport, "counted", msg)
 	messages := subscribe(t.Context(), t, transport, "counted")
 	for before := range 3 {
-		got := receive(t, messages)
+		got := Receive(t, messages)
 		count, ok := got.Metadata[pipeline.MetadataDeliveries]
 		if ok && (before == 0 || count != strconv.Itoa(before)) {
 			t.Errorf("delivery %d: %s = %q, want the number of earlier ones or nothing", before+1, pipeline.MetadataDeliveries, count)

@@ -16,8 +16,8 @@ import (
 // DrainTimeout is the drain time of the transports under test.
 const DrainTimeout = 2 * time.Second
 
-// patience is how long something that must happen may take, on a machine that is busy with other tests too.
-const patience = 30 * time.Second
+// Patience is how long something that must happen may take, on a machine that is busy with other tests too.
+const Patience = 45 * time.Second
 
 // Subject is the transport that is tested.
 type Subject struct {
@@ -48,7 +48,7 @@ func Namespace() string { return "test." + watermill.NewULID() }
 
 func declare(t *testing.T, transport pipeline.Transport, topics ...pipeline.Topic) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
 	if err := transport.Declare(ctx, topics...); err != nil {
 		t.Fatalf("Declare() = %v", err)
@@ -80,8 +80,8 @@ func numbered(n int) []*message.Message {
 	return messages
 }
 
-// receive returns the next message, or fails the test.
-func receive(t *testing.T, messages <-chan *message.Message) *message.Message {
+// Receive returns the next message, or fails the test.
+func Receive(t *testing.T, messages <-chan *message.Message) *message.Message {
 	t.Helper()
 	select {
 	case msg, ok := <-messages:
@@ -89,8 +89,8 @@ func receive(t *testing.T, messages <-chan *message.Message) *message.Message {
 			t.Fatal("the channel of messages closed, want a message")
 		}
 		return msg
-	case <-time.After(patience):
-		t.Fatalf("no message after %v", patience)
+	case <-time.After(Patience):
+		t.Fatalf("no message after %v", Patience)
 	}
 	return nil
 }
@@ -115,22 +115,22 @@ func closes(t *testing.T, messages <-chan *message.Message) {
 		if ok {
 			t.Fatalf("message %q was handed out, want the channel to close", msg.Payload)
 		}
-	case <-time.After(patience):
-		t.Fatalf("the channel of messages is open after %v, want it closed", patience)
+	case <-time.After(Patience):
+		t.Fatalf("the channel of messages is open after %v, want it closed", Patience)
 	}
 }
 
-// eventually waits until ok returns true.
-func eventually(t *testing.T, what string, ok func() bool) {
+// Eventually waits until ok returns true.
+func Eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
-	deadline := time.After(patience)
+	deadline := time.After(Patience)
 	for !ok() {
 		select {
 		case <-ticker.C:
 		case <-deadline:
-			t.Fatalf("after %v: %s", patience, what)
+			t.Fatalf("after %v: %s", Patience, what)
 		}
 	}
 }

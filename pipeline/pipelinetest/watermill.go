@@ -48,7 +48,7 @@ type undeclared struct{ pipeline.Transport }
 var _ message.SubscribeInitializer = undeclared{}
 
 func (u undeclared) SubscribeInitialize(topic string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
 	return u.Declare(ctx, pipeline.Topic{Name: topic, Prefetch: 100})
 }

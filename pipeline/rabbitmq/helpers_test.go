@@ -20,8 +20,12 @@ import (
 	"opencti-ipqs-worker/pipeline/rabbitmq"
 )
 
-// patience is how long something that must happen may take, on a machine that is busy with other tests too.
-const patience = 45 * time.Second
+const patience = pipelinetest.Patience
+
+var (
+	receive    = pipelinetest.Receive
+	eventually = pipelinetest.Eventually
+)
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -161,35 +165,6 @@ func subscribe(t *testing.T, transport *rabbitmq.Transport, topic string) <-chan
 		t.Fatalf("Subscribe(%q) = %v", topic, err)
 	}
 	return messages
-}
-
-func receive(t *testing.T, messages <-chan *message.Message) *message.Message {
-	t.Helper()
-	select {
-	case msg, ok := <-messages:
-		if !ok {
-			t.Fatal("the channel of messages closed, want a message")
-		}
-		return msg
-	case <-time.After(patience):
-		t.Fatalf("no message after %v", patience)
-	}
-	return nil
-}
-
-// eventually waits until ok returns true.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
-	deadline := time.After(patience)
-	for !ok() {
-		select {
-		case <-ticker.C:
-		case <-deadline:
-			t.Fatalf("after %v: %s", patience, what)
-		}
-	}
 }
 
 // queueArguments are those of our classic queues.
