@@ -258,9 +258,9 @@ func TestAnEntityIsNotEnrichedAgainByItselfForAWhile(t *testing.T) {
 		trigger openctitest.Trigger
 		want    string
 	}{
-		{openctitest.Auto, "IPQS: risk"},
+		{openctitest.Auto, "IPQS: HIGH, score "},
 		{openctitest.Auto, "It was enriched 0s ago, and nobody asked for it again. Nothing was changed; skipped (recent)."},
-		{openctitest.Manual, "IPQS: risk"},
+		{openctitest.Manual, "IPQS: HIGH, score "},
 		{openctitest.Auto, "It was enriched "},
 	} {
 		work, err := s.Platform.Enrich(ctx, id, tt.trigger)
