@@ -38,6 +38,10 @@ chaos: ## Run the tests of what can fail at full length: 5,000 jobs under fire, 
 		-run 'TestChaos|BurntWhile|Hostile|Cluster|FiftyKills|ComeHome|EveryFate|ThreeMinutes|DayTurns|OutageOfAnHour|WithoutAnAnswer' \
 		./internal/e2e ./pipeline ./pipeline/rabbitmq
 
+.PHONY: test-metrics
+test-metrics: ## Check metrics, alerts and dashboard against a scrape of a worker under load (needs promtool)
+	.ci/metrics
+
 # The newest Jaeger that one command builds; it stays in .build.
 JAEGER := .build/jaeger/all-in-one
 $(JAEGER):

@@ -55,7 +55,7 @@ func EnrichAll(ctx context.Context, o EnrichOptions, observables []observable.Ob
 	if len(order) == 0 {
 		return nil, nil
 	}
-	risks, err := newRisks(Options{Config: o.Config, Version: o.Version, Logger: o.Logger}, func() {})
+	risks, err := newRisks(Options{Config: o.Config, Version: o.Version, Logger: o.Logger}, func() {}, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -22,8 +22,9 @@ type meters struct {
 	meter metric.Meter
 
 	bundles, records, runs, pings, pingErrors, errors, clientErrors metric.Int64Counter
-	opened                                                          metric.Int64Counter
+	opened, lookups, credits                                        metric.Int64Counter
 	scores                                                          metric.Int64Histogram
+	turns                                                           metric.Float64Histogram
 }
 
 func newMeters(provider metric.MeterProvider) (*meters, error) {
@@ -45,6 +46,13 @@ func newMeters(provider metric.MeterProvider) (*meters, error) {
 	m.errors = counter("errors", "Times that a job could not be done, for now or for good.")
 	m.clientErrors = counter("client_errors", "Lookups that IPQS did not answer.")
 	m.opened = counter("ipqs_worker.breaker.opened", "Times that the circuit breaker around IPQS has opened.")
+	m.lookups = counter("ipqs_worker.lookups", "Questions to IPQS, by what happened to them: one may be asked and spent, or held.")
+	m.credits = counter("ipqs_worker.credits.spent", "Credits that IPQS may have charged to this process.")
+	turns, err := m.meter.Float64Histogram("ipqs_worker.limiter.wait", metric.WithUnit("s"),
+		metric.WithDescription("Time that a question to IPQS waited for its turn."),
+		metric.WithExplicitBucketBoundaries(.001, .01, .1, .5, 1, 5, 10, 20, 60))
+	m.turns = turns
+	problems = append(problems, err)
 	scores, err := m.meter.Int64Histogram("ipqs_worker.score", metric.WithDescription("Scores concluded, 0 to 100."),
 		metric.WithExplicitBucketBoundaries(0, 24, 49, 74, 84, 89, 94, 99))
 	m.scores = scores

@@ -52,22 +52,28 @@ func platformCall(r *http.Request) telemetry.Call {
 // operation finds the kind and name of an operation in the beginning of a request's body.
 var operation = regexp.MustCompile(`^\{"query":"(query|mutation) (\w+)`)
 
-// account is the one endpoint of IPQS whose path goes on after its name.
-const account = "/account"
-
-// lookupCall is what may be told of a request to IPQS: which endpoint. The value is in the query.
+// lookupCall is what may be told of a request to IPQS: which endpoint, in words that are known. Anything else in a path may
+// be the key, as it is where the account is asked for.
 func lookupCall(c config.IPQS) func(*http.Request) telemetry.Call {
 	base := ""
 	if u, err := url.Parse(c.BaseURL); err == nil {
 		base = strings.TrimRight(u.Path, "/")
 	}
 	return func(r *http.Request) telemetry.Call {
-		route := strings.TrimPrefix(r.URL.Path, base)
-		if strings.HasPrefix(route, account) {
-			route = account // what follows is the key
+		parts := strings.Split(strings.TrimPrefix(r.URL.Path, base), "/")
+		for i, part := range parts {
+			if part != "" && !endpoints[part] {
+				parts[i] = "{hidden}"
+			}
 		}
-		return telemetry.Call{Route: route}
+		return telemetry.Call{Route: strings.Join(parts, "/")}
 	}
+}
+
+// endpoints are the words in the paths of IPQS' API.
+var endpoints = map[string]bool{
+	"ip": true, "email": true, "phone": true, "url": true, "leaked": true, "username": true, "password": true,
+	"account": true, "malware": true, "scan": true, "lookup": true, "postback": true,
 }
 
 // shapeOf shows of an answer what is neither secret nor personal: its fields, numbers and yes or no, and of texts only how

@@ -25,7 +25,8 @@ func TestCallsAreToldWithoutWhatTheyAskAbout(t *testing.T) {
 		{"a file", "https://o.example.com/base/storage/get/import/Artifact/1/jdoe.exe", ``, platform, telemetry.Call{Route: "/storage/get/", Unshown: true}},
 		{"a leak", "https://example.com/api/json/leaked/password", `{"password":"secret"}`, risks, telemetry.Call{Route: "/leaked/password"}},
 		{"a lookup", "https://example.com/api/json/email?email=a%40example.com", ``, risks, telemetry.Call{Route: "/email"}},
-		{"the account, whose path holds the key", "https://example.com/api/json/account/secret", ``, risks, telemetry.Call{Route: "/account"}},
+		{"the account, whose path has the key", "https://example.com/api/json/account/planted-key", ``, risks, telemetry.Call{Route: "/account/{hidden}"}},
+		{"leaks", "https://example.com/api/json/leaked/email", ``, risks, telemetry.Call{Route: "/leaked/email"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -28,9 +28,9 @@ type risks struct {
 	redis   *rediscache.Redis // nil unless there is one
 }
 
-// newRisks builds what stands around a call to IPQS, outermost first: what keeps credits, the breaker, then the client.
-// opened is called whenever the breaker opens.
-func newRisks(o Options, opened func()) (*risks, error) {
+// newRisks builds what stands around a call to IPQS, outermost first: what keeps credits, the breaker, then the client. opened
+// is called whenever the breaker opens, and observe for each question.
+func newRisks(o Options, opened func(), observe func(context.Context, credit.Observation)) (*risks, error) {
 	o = o.withDefaults()
 	c, logger := o.Config, o.Logger
 	if err := proxies(); err != nil {
@@ -78,6 +78,7 @@ func newRisks(o Options, opened func()) (*risks, error) {
 		DailyBudget:  c.Credits.DailyBudget,
 		RetryReserve: c.Credits.AccountInterval,
 		Now:          o.Now,
+		Observe:      observe,
 	}
 	if limit := float64(c.Credits.RateLimit); limit > 0 {
 		keep.Pacer = credit.NewPacer(limit / float64(max(c.Credits.RateShare, 1)))

@@ -125,7 +125,7 @@ func newWorker(o Options) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	risks, err := newRisks(o, func() { meters.opened.Add(context.Background(), 1) })
+	risks, err := newRisks(o, func() { meters.opened.Add(context.Background(), 1) }, meters.asked)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +164,7 @@ func newWorker(o Options) (*worker, error) {
 	if !w.world.SkipOverBudget {
 		w.world.Works = frank{Works: w.world.Works, why: risks.Budget().Over}
 	}
-	return w, meters.watch(o.Version, risks.breaker.State, w.standing, w.dependencies())
+	return w, errors.Join(meters.watch(o.Version, risks.breaker.State, w.standing, w.dependencies()), meters.watchCredits(risks.Stats))
 }
 
 // dependencies are what the worker needs and can be up or down.

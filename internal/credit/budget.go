@@ -49,7 +49,7 @@ func (b *Budget) Lookup(ctx context.Context, q ipqs.Query) (*ipqs.Report, error)
 		if errors.Is(taken.Refused, ipqs.ErrReserve) {
 			event, class, retry = Held, ipqs.ClassReserve, b.retryReserve
 		}
-		b.counts.add(Observation{Kind: q.Kind, Event: event})
+		b.counts.add(ctx, Observation{Kind: q.Kind, Event: event})
 		return nil, &ipqs.APIError{Class: class, Kind: q.Kind, Message: b.words(now, taken), RetryAfter: retry}
 	}
 	report, err := b.next.Lookup(ctx, q)
@@ -58,7 +58,7 @@ func (b *Budget) Lookup(ctx context.Context, q ipqs.Query) (*ipqs.Report, error)
 		b.take(context.WithoutCancel(ctx), taking)
 		return report, err
 	}
-	b.counts.add(Observation{Kind: q.Kind, Event: Spent, Credits: cost})
+	b.counts.add(ctx, Observation{Kind: q.Kind, Event: Spent, Credits: cost})
 	return report, err
 }
 

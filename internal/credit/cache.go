@@ -91,7 +91,7 @@ func (c *Cache) Lookup(ctx context.Context, q ipqs.Query) (*ipqs.Report, error) 
 	}
 	key := Hide(c.key, answerVersion, string(q.Kind), c.fingerprint(q.Kind), q.Value)
 	if report, err, ok := c.kept(ctx, key, q.Kind); ok {
-		c.counts.add(Observation{Kind: q.Kind, Event: Hit})
+		c.counts.add(ctx, Observation{Kind: q.Kind, Event: Hit})
 		return report, err
 	}
 	asked := false
@@ -106,7 +106,7 @@ func (c *Cache) Lookup(ctx context.Context, q ipqs.Query) (*ipqs.Report, error) 
 			panic(got.panicked) // where somebody recovers it: singleflight would end the process
 		}
 		if !asked {
-			c.counts.add(Observation{Kind: q.Kind, Event: Joined})
+			c.counts.add(ctx, Observation{Kind: q.Kind, Event: Joined})
 		}
 		return got.report, got.err
 	case <-ctx.Done():
@@ -140,7 +140,7 @@ func (c *Cache) fly(ctx context.Context, key string, q ipqs.Query) (got landed) 
 			release()
 		}
 		if ok {
-			c.counts.add(Observation{Kind: q.Kind, Event: Joined})
+			c.counts.add(ctx, Observation{Kind: q.Kind, Event: Joined})
 			return landed{report: report, err: err}
 		}
 		timer := time.NewTimer(wait)

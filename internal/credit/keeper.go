@@ -38,8 +38,9 @@ type Options struct {
 
 	// Now is the clock of days; nil is the real one.
 	Now func() time.Time
-	// Observe, if set, is told of each question, from many goroutines; it must not block.
-	Observe func(Observation)
+	// Observe, if set, is told of each question, from many goroutines; it must not block. The context is that of who asked,
+	// or of the first of those who share an answer.
+	Observe func(context.Context, Observation)
 }
 
 // Keeper is everything of this package around a Lookuper. It is safe for concurrent use. Close it after use.

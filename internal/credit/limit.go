@@ -63,7 +63,7 @@ func (l *Limiter) Lookup(ctx context.Context, q ipqs.Query) (*ipqs.Report, error
 		return nil, err
 	}
 	began := time.Now()
-	l.counts.add(Observation{Kind: q.Kind, Event: Asked, Waited: began.Sub(came)})
+	l.counts.add(ctx, Observation{Kind: q.Kind, Event: Asked, Waited: began.Sub(came)})
 	var err error
 	defer func() { l.window.release(err, time.Since(began)) }() // also if the Lookuper panics
 	report, err := l.next.Lookup(ctx, q)

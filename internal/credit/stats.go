@@ -1,6 +1,7 @@
 package credit
 
 import (
+	"context"
 	"maps"
 	"sync"
 	"time"
@@ -74,14 +75,14 @@ func (k *Keeper) Stats() Stats {
 
 // counts adds up observations.
 type counts struct {
-	tell func(Observation)
+	tell func(context.Context, Observation)
 
 	mu      sync.Mutex
 	events  map[Event]map[ipqs.Kind]uint64
 	credits uint64
 }
 
-func (c *counts) add(o Observation) {
+func (c *counts) add(ctx context.Context, o Observation) {
 	c.mu.Lock()
 	if c.events == nil {
 		c.events = make(map[Event]map[ipqs.Kind]uint64)
@@ -93,7 +94,7 @@ func (c *counts) add(o Observation) {
 	c.credits += uint64(max(o.Credits, 0))
 	c.mu.Unlock()
 	if c.tell != nil {
-		c.tell(o)
+		c.tell(ctx, o)
 	}
 }
 

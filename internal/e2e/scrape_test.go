@@ -15,12 +15,12 @@ import (
 // of. SCRAPE, if set, is where it is kept for promtool and for the check of dashboard and rules.
 func TestMetricsUnderLoad(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, ipqstest.Options{})
+	w := newWorld(t, ipqstest.Options{Credits: 10_000})
 	list := observables(60)
 	w.ipqs.Script(ipqs.KindIP, list[0].Value, ipqstest.Response{Status: http.StatusInternalServerError})
 	w.ipqs.Script(ipqs.KindIP, list[6].Value, ipqstest.Refusal(ipqstest.MessageInvalidIP))
 	probe := w.newProbe()
-	worker := w.start(probe.options()...)
+	worker := w.start(append(probe.options(), "IPQS_CREDIT_RESERVE=100", "IPQS_DAILY_BUDGET=100000")...)
 	probe.awaitReady()
 	jobs := w.enrich(list)
 	if err := w.platform.WaitWorks(w.ctx, len(jobs)); err != nil {
@@ -46,6 +46,10 @@ func TestMetricsUnderLoad(t *testing.T) {
 		`ipqs_worker_breaker_state{state="closed"} 1`, `ipqs_worker_breaker_opened_total 0`,
 		`ipqs_worker_dependency_up{dependency="opencti"} 1`, `ipqs_worker_build_info{go_version="go`,
 		`http_client_request_duration_seconds_count{graphql_operation_name="Observable",`,
+		`ipqs_worker_lookups_total{event="asked",kind="ip"} `, "ipqs_worker_credits_spent_total ", "ipqs_worker_credits_left ",
+		"ipqs_worker_credits_reserve 100", "ipqs_worker_budget_limit 100000", "ipqs_worker_budget_spent ", "ipqs_worker_budget_reached 0",
+		"ipqs_worker_limiter_wait_seconds_count ", "ipqs_worker_limiter_window ", "ipqs_worker_limiter_under_way 0",
+		`ipqs_worker_limiter_waiting{lane="urgent"} 0`,
 		"bundles_sent_total ", "records_sent_total ", "runs_total 60", "ping_api_total ", "ping_api_errors_total 0", "errors_total ",
 		`state{state="running"} 1`, "client_errors_total 2", "go_goroutines ", "process_resident_memory_bytes ",
 	} {

@@ -114,15 +114,13 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // more are the attributes of a span that are no labels of a metric.
 func more(ctx context.Context, r *http.Request, call Call) []attribute.KeyValue {
-	full := *r.URL
-	if full.User = nil; full.RawQuery != "" {
-		full.RawQuery = "REDACTED"
+	// The convention wants the whole address, without what is secret: that is all but the route, for a key may be anywhere.
+	full := r.URL.Scheme + "://" + r.URL.Host + call.Route
+	if r.URL.RawQuery != "" {
+		full += "?REDACTED"
 	}
-	if call.Unshown {
-		full.Path, full.RawPath = call.Route, ""
-	}
-	set := []attribute.KeyValue{semconv.URLFull(full.String())}
-	if port, err := strconv.Atoi(full.Port()); err == nil {
+	set := []attribute.KeyValue{semconv.URLFull(full)}
+	if port, err := strconv.Atoi(r.URL.Port()); err == nil {
 		set = append(set, semconv.ServerPort(port))
 	}
 	if j, ok := jobOf(ctx); ok && j.Attempt > 1 {

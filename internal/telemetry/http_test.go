@@ -44,7 +44,7 @@ func TestTransport(t *testing.T) {
 			path: "/api/ip?ip=192.0.2.1", attempt: 3,
 			wantSpan: map[string]string{
 				"http.request.method": "GET", "url.template": "/route", "http.response.status_code": "200", "server.address": "127.0.0.1",
-				"service.peer.name": "ipqs", "http.request.resend_count": "2", "url.full": server.URL + "/api/ip?REDACTED", "error.type": "",
+				"service.peer.name": "ipqs", "http.request.resend_count": "2", "url.full": server.URL + "/route?REDACTED", "error.type": "",
 				"graphql.operation.name": "Ask", "graphql.operation.type": "mutation",
 			},
 		},
