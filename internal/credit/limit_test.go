@@ -147,7 +147,7 @@ func TestThePaceIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var waited []time.Duration
 		next := &fake{}
-		k := keeper(t, next, Options{Pacer: NewPacer(2), Life: never(), Observe: func(o Observation) {
+		k := keeper(t, next, Options{Pacer: NewPacer(2), Life: never(), Observe: func(_ context.Context, o Observation) {
 			if o.Event == Asked {
 				waited = append(waited, o.Waited)
 			}
