@@ -271,6 +271,29 @@ func TestChecklist14_AStrangersTextIsNoMarkdown(t *testing.T) {
 	}
 }
 
+// What IPQS knows of people is in a note only if the operator says so, even where a report has it.
+func TestPersonalDataIsLeftOutUnlessAskedFor(t *testing.T) {
+	t.Parallel()
+	r := report(ipqs.KindEmail, `{"fraud_score":1,"valid":true}`)
+	r.Personal = &ipqs.Personal{
+		Names: ipqs.List{"Jane *Roe*"}, PhoneNumbers: ipqs.List{"+18005550177"},
+		Identities: []ipqs.Identity{{Names: ipqs.List{"John Doe"}, Addresses: ipqs.List{"1 Example Street"}, Source: "marketing"}},
+	}
+	e := email("jane@example.com")
+	v := Scoring{}.verdict(r)
+	for _, word := range []string{`Jane \*Roe\*`, "+18005550177", "John Doe", "1 Example Street"} {
+		if !strings.Contains(noteText(&e, v, r, true), word) {
+			t.Errorf("the note with personal data lacks %q", word)
+		}
+		if strings.Contains(noteText(&e, v, r, false), word) {
+			t.Errorf("the note without personal data has %q", word)
+		}
+	}
+	if bundle := string(bundleOf(t, e, r, Scoring{}, usual)); strings.Contains(bundle, "Jane") || strings.Contains(bundle, "Doe") {
+		t.Errorf("the bundle without personal data has a name: %s", bundle)
+	}
+}
+
 // Whatever a stranger writes, nothing of it is left that begins markup or a line.
 func FuzzEscape(f *testing.F) {
 	for _, seed := range []string{"", "plain", "a|b", "\\|", "\\\\", "`", "<b>", "x\r\ny", "\u2028", "\u202e", "&#124;", "www.x", "a://b", "\xff"} {

@@ -15,6 +15,9 @@
 // interfaces declared here; score and bundle are functions of the job alone, clock included (lookup stamps the time), so
 // the same job makes the same bundle, byte for byte, however often it is delivered or replayed.
 //
+// What score and bundle decide by is apart from them, as tables: models (model.go, level.go, fact.go), and what a note shows
+// (themes.go, markdown.go). One package holds it all because all of it speaks of one [Job].
+//
 // What can go wrong travels as a [Fault]: its class decides what the pipeline does, its reason what metrics, dead letters
 // and the analyst read. Errors of the outside packages become faults in one table, in classify.go.
 package stages

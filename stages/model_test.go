@@ -57,7 +57,7 @@ func TestModelsAtTheirEdges(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(fmt.Sprintf("%s/%s/%s", tt.model, tt.kind, tt.fields), func(t *testing.T) {
 			t.Parallel()
-			for _, want := range strings.Split(tt.verdict, ", ") {
+			for want := range strings.SplitSeq(tt.verdict, ", ") {
 				score, level, _ := strings.Cut(want, " ")
 				fields := tt.fields
 				if fields != "" {

@@ -2,6 +2,7 @@ package stages
 
 import (
 	"bytes"
+	std "cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -117,7 +118,7 @@ func (r *recording) RoundTrip(request *http.Request) (*http.Response, error) {
 	default:
 		query := request.URL.Query()
 		for _, name := range []string{"ip", "email", "phone", "url", "request_id"} {
-			value += query.Get(name)
+			value = std.Or(value, query.Get(name))
 		}
 	}
 	key := endpoint + "|" + value

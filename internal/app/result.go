@@ -19,7 +19,7 @@ type Result struct {
 	Type    string       `json:"type"`
 	Outcome string       `json:"outcome"`         // published, skipped, dead_lettered, interrupted
 	Score   *int         `json:"score"`           // 0 to 100; null when IPQS gave none
-	Level   stages.Level `json:"level,omitempty"` // LOW, MEDIUM, HIGH, CRITICAL
+	Level   stages.Level `json:"level,omitempty"` // as the model has it: LOW, MEDIUM, HIGH, CRITICAL by default
 	Labels  []string     `json:"labels,omitempty"`
 	Factors []string     `json:"signals,omitempty"`
 	// Reason and Error say why there is no answer.
