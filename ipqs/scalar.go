@@ -143,11 +143,10 @@ func readNumber(data []byte) (n Number, readable bool) {
 		data = []byte(text)
 	}
 	// Only what JSON calls a number: strconv alone would also take "NaN", "Inf" and "0x1p-2".
-	var v json.Number
-	if json.Unmarshal(data, &v) != nil || v == "" || data[0] == '"' {
+	if len(data) == 0 || data[0] != '-' && (data[0] < '0' || data[0] > '9') || !json.Valid(data) {
 		return Number{}, false
 	}
-	f, err := v.Float64()
+	f, err := strconv.ParseFloat(string(data), 64)
 	if err != nil {
 		return Number{}, false
 	}
@@ -299,20 +298,40 @@ func readList(data []byte) []json.RawMessage {
 func isObject(data []byte) bool { return bytes.HasPrefix(data, []byte("{")) }
 
 func readString(data []byte) (string, bool) {
+	if len(data) < 2 || data[0] != '"' {
+		return "", false
+	}
+	if inner := data[1 : len(data)-1]; data[len(data)-1] == '"' && isPlain(inner) {
+		return string(inner), true
+	}
 	var s string
-	if !bytes.HasPrefix(data, []byte(`"`)) || json.Unmarshal(data, &s) != nil {
+	if json.Unmarshal(data, &s) != nil {
 		return "", false
 	}
 	return s, true
+}
+
+// isPlain reports whether the inside of a JSON string says what it is, as most do: a decoder of its own for each of the many
+// texts of an answer would cost more than all the rest of it.
+func isPlain(inner []byte) bool {
+	for _, c := range inner {
+		if c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 func readText(data []byte) string {
 	if s, ok := readString(data); ok {
 		return clean(s)
 	}
+	if string(data) == "null" {
+		return ""
+	}
 	var number json.Number
 	if json.Unmarshal(data, &number) == nil {
-		return number.String() // "" for null
+		return number.String()
 	}
 	return ""
 }
@@ -321,12 +340,17 @@ func readText(data []byte) string {
 // "Enterprise Mini or higher required." or "Enterprise plan required to view …".
 var paywall = regexp.MustCompile(`(?i)^(premium|enterprise|upgraded plan)\b.*required|^disabled for performance`)
 
-func isPaywall(s string) bool { return paywall.MatchString(printable(s)) }
+func isPaywall(s string) bool { return sellsMore(printable(s)) }
+
+// sellsMore matches, having looked at the first letter: few texts begin like that.
+func sellsMore(s string) bool {
+	return s != "" && strings.IndexByte("pPeEuUdD", s[0]) >= 0 && paywall.MatchString(s)
+}
 
 // clean makes a text printable and empties it if it says nothing. Cleaning twice is cleaning once.
 func clean(s string) string {
 	s = printable(s)
-	if strings.EqualFold(s, "n/a") || paywall.MatchString(s) {
+	if strings.EqualFold(s, "n/a") || sellsMore(s) {
 		return ""
 	}
 	return s
@@ -334,6 +358,9 @@ func clean(s string) string {
 
 // printable puts a space for every control character and line separator, and trims.
 func printable(s string) string {
+	if isPlain([]byte(s)) {
+		return strings.TrimSpace(s)
+	}
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp) {
 			return ' '
