@@ -17,6 +17,8 @@
 //   - throw away what is in hand when they stop, and race when they reconnect;
 //   - declare queues that others have made.
 //
+// The list "potholes" in the tests has them all, with the tests of each.
+//
 // Delivery is at least once. A message comes again after a nack, after the loss of a connection for all that was in hand or
 // on its way, and if a publication was repeated because its connection was lost before the confirm. There is no order
 // between messages.
