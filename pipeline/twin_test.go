@@ -2,12 +2,14 @@ package pipeline_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"opencti-ipqs-worker/pipeline"
+	"opencti-ipqs-worker/pipeline/memory"
 	"opencti-ipqs-worker/stages"
 )
 
@@ -64,4 +66,47 @@ func passed(id, work string) *message.Message {
 func with(msg *message.Message, key, value string) *message.Message {
 	msg.Metadata.Set(key, value)
 	return msg
+}
+
+// What a stage has done is published again when that failed, and may have arrived both times: the next hop is told.
+func TestAJobThatWasPublishedAgainIsRepeated(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		failures int
+		repeated bool
+	}{{0, false}, {1, true}} {
+		t.Run(fmt.Sprintf("after %d failures", tt.failures), func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T) {
+				runs := 0
+				hops := []pipeline.Hop{
+					step("a", 1, func(_ context.Context, job stages.Job) (stages.Job, error) { runs++; return job, nil }),
+					step("b", 1, pass),
+				}
+				carrier := &refusing{Transport: memory.New(memory.Options{Topics: pipeline.Topics(hops)}), topic: "b", times: tt.failures}
+				var repeated bool
+				hops[1].Stage.Run = func(_ context.Context, job stages.Job) (stages.Job, error) {
+					repeated = job.Repeated
+					return job, nil
+				}
+				outcomes := make(chan pipeline.Outcome, 10)
+				p, err := pipeline.New(pipeline.Options{Hops: hops, Transport: carrier, Ends: &told{}, Observe: func(o pipeline.Outcome) { outcomes <- o }})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(context.Background())
+				done := make(chan error, 1)
+				go func() { done <- p.Run(ctx) }()
+				<-p.Running()
+				put(t, carrier, "a", asked("m", "work_1"))
+				if o := ending(outcomes); o.End != pipeline.Published || runs != 1 || repeated != tt.repeated {
+					t.Errorf("end = %+v after %d runs of the first stage, repeated: %v, want published, one run, repeated: %v", o, runs, repeated, tt.repeated)
+				}
+				cancel()
+				if err := errors.Join(<-done, carrier.Close()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }
