@@ -102,6 +102,7 @@ func TestNothingIsBurntWhileIPQSIsOut(t *testing.T) {
 			if status := worker.stop(); status != 0 {
 				t.Errorf("exit status = %d after SIGTERM, want 0", status)
 			}
+			w.program = binary // which has commands
 			if letters := w.list(); len(letters) > 0 {
 				t.Errorf("%d dead letters, want none: %+v", len(letters), letters[0])
 			}
