@@ -43,7 +43,8 @@ func Proxies() []Variable {
 // has a placeholder, everything else is commented out and shows its default.
 func Sample() []byte {
 	var b bytes.Buffer
-	b.WriteString(`# Configuration of ipqs-worker. Copy this file to config.yml and replace every ChangeMe.
+	b.WriteString(`# yaml-language-server: $schema=docs/config.schema.json
+# Configuration of ipqs-worker. Copy this file to config.yml and replace every ChangeMe.
 # It will hold secrets then: let nobody else read it.
 #
 # Each option can be given as an environment variable instead; its name is in brackets. A variable wins over this file,

@@ -25,11 +25,8 @@ ipqs:
 
 are the same. A variable wins over the file, the file over the default; an empty value counts as not set. The file is
 ` + "`config.yml`" + ` in the working directory, or what ` + "`--config`" + ` names. [` + "`config.yml.sample`" + `](../config.yml.sample) is one to
-start from, and an editor that is told of [` + "`config.schema.json`" + `](config.schema.json) checks it while you write:
-
-` + "```yaml" + `
-# yaml-language-server: $schema=docs/config.schema.json
-` + "```" + `
+start from; its first line tells an editor of [` + "`config.schema.json`" + `](config.schema.json), so that it checks the file while you
+write.
 
 A configuration that cannot work is reported whole, each problem with its variable, what was found and what is expected,
 with exit status 2, before anything is contacted. An unknown variable with one of our prefixes, or an unknown key, is a
