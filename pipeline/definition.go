@@ -24,6 +24,8 @@ type World struct {
 	Enrichment stages.Enrichment
 	// Lookups is how many jobs the lookup hop has in hand at once, asking or in line to; zero means 32.
 	Lookups int
+	// InHand is how many jobs the other hops have in hand at once, by name; those that it does not name have their defaults.
+	InHand map[string]int
 
 	// Recents, if set, has automatic jobs skipped about what was enriched a short while ago.
 	Recents stages.Recents
@@ -52,11 +54,11 @@ func Definition(w World) []Hop {
 	}
 	publish := stages.Publish(w.Works, w.Playbooks, w.Labels, w.Intake, w.Envelope)
 	return []Hop{
-		{Stage: resolve, Prefetch: 32, Retry: outage},
+		{Stage: resolve, Prefetch: or(w.InHand["resolve"], 32), Retry: outage},
 		{Stage: lookup, Prefetch: or(w.Lookups, 32), Urgent: max(or(w.Lookups, 32)/4, 4), Retry: outlast},
-		{Stage: stages.Score(w.Scoring), Prefetch: 100, Retry: never},
-		{Stage: stages.Bundle(w.Enrichment), Prefetch: 100, Retry: never},
-		{Stage: stages.RememberingRecent(publish, w.Recents), Prefetch: 32, Retry: outage},
+		{Stage: stages.Score(w.Scoring), Prefetch: or(w.InHand["score"], 100), Retry: never},
+		{Stage: stages.Bundle(w.Enrichment), Prefetch: or(w.InHand["bundle"], 100), Retry: never},
+		{Stage: stages.RememberingRecent(publish, w.Recents), Prefetch: or(w.InHand["publish"], 32), Retry: outage},
 	}
 }
 

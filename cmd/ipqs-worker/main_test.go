@@ -7,9 +7,12 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"opencti-ipqs-worker/internal/config"
 	"opencti-ipqs-worker/ipqs/ipqstest"
+	"opencti-ipqs-worker/pipeline"
 	"opencti-ipqs-worker/stix/stixtest"
 )
 
@@ -128,5 +131,13 @@ func asked(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if strconv.Itoa(total) != args[0] {
 		ts.Fatalf("IPQS was asked %d times, want %s", total, args[0])
+	}
+}
+
+// The configuration knows the hops by name, and must know those that there are.
+func TestTheConfigurationKnowsTheHops(t *testing.T) {
+	t.Parallel()
+	if diff := cmp.Diff(pipeline.HopNames(), config.Hops()); diff != "" {
+		t.Errorf("config.Hops() differs from the pipeline's (-want +got):\n%s", diff)
 	}
 }

@@ -29,7 +29,7 @@ const softMemory = 150 << 20
 const garbage = 200
 
 func (p *program) runCommand() *cobra.Command {
-	var hops []string
+	var hops, concurrency []string
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Be the connector: register with OpenCTI and enrich until told to stop",
@@ -44,10 +44,14 @@ Traces go to OTEL_EXPORTER_OTLP_ENDPOINT, if that is set. /metrics, /livez and /
 CONNECTOR_METRICS_PORT, profiles and the log level at WORKER_DEBUG_PORT.
 
 With --hops it takes the jobs of some of the five hops only (resolve, lookup, score, bundle, publish). Other processes with
-the same configuration have to take those of the others: jobs wait in the queue of a hop that nobody takes.`,
+the same configuration have to take those of the others: jobs wait in the queue of a hop that nobody takes.
+
+--concurrency says how many jobs hops have in hand at once in this process, over WORKER_CONCURRENCY; that of lookup is how
+many questions to IPQS are under way at once.`,
 		Example: `  ipqs-worker run
   ipqs-worker run --hops lookup                   where IPQS is asked, and nowhere else
-  ipqs-worker run --hops resolve,score,bundle,publish`,
+  ipqs-worker run --hops lookup --concurrency lookup=64
+  ipqs-worker run --hops resolve,score,bundle,publish --concurrency resolve=16,publish=64`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, logger, level, err := p.configureLevel(config.ForRun)
@@ -58,6 +62,9 @@ the same configuration have to take those of the others: jobs wait in the queue 
 				if !slices.Contains(pipeline.HopNames(), hop) {
 					return usage(fmt.Errorf("--hops: found %q, want some of %s", hop, strings.Join(pipeline.HopNames(), ",")))
 				}
+			}
+			if c, err = withConcurrency(c, concurrency, hops); err != nil {
+				return usage(err)
 			}
 			if os.Getenv("GOMEMLIMIT") == "" {
 				debug.SetMemoryLimit(softMemory)
@@ -95,5 +102,25 @@ the same configuration have to take those of the others: jobs wait in the queue 
 		},
 	}
 	cmd.Flags().StringSliceVar(&hops, "hops", nil, "take the jobs of these hops only (default: all)")
+	cmd.Flags().StringSliceVar(&concurrency, "concurrency", nil, "how many jobs hops have in hand at once: hop=n, repeatable")
 	return cmd
+}
+
+// withConcurrency puts what --concurrency says into the configuration. A hop that this process does not run is a mistake
+// there, while the variable may be the same for processes of all hops.
+func withConcurrency(c config.Config, entries, hops []string) (config.Config, error) {
+	if len(entries) == 0 {
+		return c, nil
+	}
+	c, err := c.WithConcurrency(entries)
+	if err != nil {
+		return c, fmt.Errorf("--concurrency: %w", err)
+	}
+	for _, entry := range entries {
+		hop, _, _ := strings.Cut(entry, "=")
+		if hop = strings.ToLower(strings.TrimSpace(hop)); len(hops) > 0 && !slices.Contains(hops, hop) {
+			return c, fmt.Errorf("--concurrency: found %q, want some of the hops that --hops names: %s", entry, strings.Join(hops, ","))
+		}
+	}
+	return c, nil
 }

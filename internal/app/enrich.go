@@ -73,7 +73,8 @@ func EnrichAll(ctx context.Context, o EnrichOptions, observables []observable.Ob
 	local := local{jobs: jobs}
 	hops := pipeline.Definition(pipeline.World{
 		Entities: local, Works: local, Labels: local, Intake: local, Envelope: local.envelope,
-		Risks: risks, Sources: sources(o.Config.IPQS, local, local), Now: time.Now, Lookups: inHand(o.Config),
+		Risks: risks, Sources: sources(o.Config.IPQS, local, local), Now: time.Now,
+		Lookups: inHand(o.Config), InHand: o.Config.Worker.Concurrency,
 		Scoring: chosen.scoring, Enrichment: chosen.enrichment,
 		Policy: stages.Policy{Scope: observable.Types(), MaxTLP: opencti.TLPRed, SkipPrivate: o.Config.IPQS.SkipPrivate},
 	})

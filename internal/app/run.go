@@ -157,6 +157,7 @@ func newWorker(o Options) (*worker, error) {
 		Scoring:    chosen.scoring,
 		Enrichment: chosen.enrichment,
 		Lookups:    inHand(o.Config),
+		InHand:     o.Config.Worker.Concurrency,
 
 		Recents:        risks.recents,
 		SkipOverBudget: o.Config.Credits.SkipOverBudget,

@@ -148,6 +148,9 @@ type Worker struct {
 	QueueType string
 	// LookupConcurrency is how many questions to IPQS are under way at once.
 	LookupConcurrency int
+	// Concurrency is how many jobs hops have in hand at once, by the hop's name, for those that are to have another number
+	// than their default. The lookup hop's is LookupConcurrency, never in here.
+	Concurrency map[string]int
 	// ShutdownTimeout is how long jobs in hand may take to finish when the worker is told to stop.
 	ShutdownTimeout time.Duration
 	// MetricsHost is the address of this machine that Connector.MetricsPort is on; empty is all of them.

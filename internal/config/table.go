@@ -435,6 +435,12 @@ func Table() []Option {
 			set: into(func(c *Config) *int { return &c.Worker.LookupConcurrency }, parseInt(1, 1024)),
 		},
 		{
+			Env: "WORKER_CONCURRENCY", Kind: List, For: ForEnrich,
+			Description: "Jobs that hops have in hand at once, in each process; for lookup in place of WORKER_LOOKUP_CONCURRENCY.",
+			Accepts:     acceptsConcurrency,
+			set:         setConcurrency,
+		},
+		{
 			// Under the 30 s that Kubernetes leaves a container by default.
 			Env: "WORKER_SHUTDOWN_TIMEOUT", Kind: Duration, Default: "25s",
 			Description: "Time that jobs in hand have to finish when the worker is stopped; the rest go back untouched.",
