@@ -3,7 +3,7 @@
 //
 //   - docs/configuration.md, the reference
 //   - docs/config.schema.json, for editors that check config.yml while it is written
-//   - __metadata__/, the manifest and the schema by which OpenCTI's catalogue of connectors knows a connector
+//   - deploy/__metadata__/, the manifest and the schema by which OpenCTI's catalogue of connectors knows a connector
 //   - the options in the Helm chart's values.yaml, and the schema that Helm checks values against
 //
 // config.yml.sample is written by package config itself.

@@ -22,15 +22,15 @@ func Files(root string) (map[string][]byte, error) {
 		return nil, fmt.Errorf("writing the options into %s: %w", valuesPath, err)
 	}
 	files := map[string][]byte{
-		"docs/configuration.md":                reference(),
-		"__metadata__/CONNECTOR_CONFIG_DOC.md": connectorReference(),
-		valuesPath:                             values,
+		"docs/configuration.md":                       reference(),
+		"deploy/__metadata__/CONNECTOR_CONFIG_DOC.md": connectorReference(),
+		valuesPath: values,
 	}
 	for path, document := range map[string]any{
-		"docs/config.schema.json":                    fileSchema(),
-		"__metadata__/connector_manifest.json":       connectorManifest(),
-		"__metadata__/connector_config_schema.json":  connectorSchema(),
-		"deploy/helm/ipqs-worker/values.schema.json": valuesSchema(),
+		"docs/config.schema.json":                          fileSchema(),
+		"deploy/__metadata__/connector_manifest.json":      connectorManifest(),
+		"deploy/__metadata__/connector_config_schema.json": connectorSchema(),
+		"deploy/helm/ipqs-worker/values.schema.json":       valuesSchema(),
 	} {
 		if files[path], err = asJSON(document); err != nil {
 			return nil, fmt.Errorf("writing %s: %w", path, err)

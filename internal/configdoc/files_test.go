@@ -75,7 +75,7 @@ func TestEveryOptionIsEverywhere(t *testing.T) {
 			if path == "docs/config.schema.json" {
 				_, name, _ = strings.Cut(o.YAML(), ".")
 			}
-			if strings.HasPrefix(path, "__metadata__/") && o.Env == "CONNECTOR_ID" {
+			if strings.HasPrefix(path, "deploy/__metadata__/") && o.Env == "CONNECTOR_ID" {
 				continue
 			}
 			if !regexp.MustCompile(`\b` + regexp.QuoteMeta(name) + `\b`).Match(text) {

@@ -36,7 +36,7 @@ type manifest struct {
 	ContainerType      string   `json:"container_type"`
 }
 
-// connectorManifest is __metadata__/connector_manifest.json. What only the catalogue's keepers can say is null or false.
+// connectorManifest is deploy/__metadata__/connector_manifest.json. What only the catalogue's keepers can say is null or false.
 func connectorManifest() manifest {
 	subscription := "https://www.ipqualityscore.com/create-account/openccti"
 	m := manifest{
@@ -67,7 +67,7 @@ func connectorManifest() manifest {
 	return m
 }
 
-// connectorSchema is __metadata__/connector_config_schema.json: every variable but CONNECTOR_ID, which the catalogue makes
+// connectorSchema is deploy/__metadata__/connector_config_schema.json: every variable but CONNECTOR_ID, which the catalogue makes
 // itself.
 func connectorSchema() schema {
 	properties, required := schema{}, []string{}
@@ -93,12 +93,12 @@ func connectorSchema() schema {
 	}
 }
 
-// connectorReference is __metadata__/CONNECTOR_CONFIG_DOC.md, in the catalogue's form.
+// connectorReference is deploy/__metadata__/CONNECTOR_CONFIG_DOC.md, in the catalogue's form.
 func connectorReference() []byte {
 	var b bytes.Buffer
 	b.WriteString(`# Connector Configurations
 
-Every variable, as the catalogue of OpenCTI's connectors lists them. [docs/configuration.md](../docs/configuration.md) says
+Every variable, as the catalogue of OpenCTI's connectors lists them. [docs/configuration.md](../../docs/configuration.md) says
 more.
 
 ### Type: ` + "`object`" + `
