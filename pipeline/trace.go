@@ -86,7 +86,11 @@ func (p *Pipeline) traced(hop Hop) message.HandlerMiddleware {
 func links(msg *message.Message) []trace.Link {
 	var links []trace.Link
 	for _, link := range []struct{ key, kind string }{{MetadataReplayed, "replay"}, {MetadataTriedIn, "retry"}} {
-		original := propagation.MapCarrier{"traceparent": msg.Metadata.Get(link.key)}
+		parent := msg.Metadata.Get(link.key)
+		if parent == "" {
+			continue
+		}
+		original := propagation.MapCarrier{"traceparent": parent}
 		span := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), original))
 		if span.IsValid() {
 			links = append(links, trace.Link{SpanContext: span, Attributes: []attribute.KeyValue{AttributeLink.String(link.kind)}})
@@ -97,12 +101,14 @@ func links(msg *message.Message) []trace.Link {
 
 // waitSpan returns the span of the time that a message waited in its queue or in a waiting room. It has ended.
 func (p *Pipeline) waitSpan(ctx context.Context, hop Hop, trip *trip) trace.Span {
-	if trip.enqueued.IsZero() || !trip.enqueued.Before(trip.began) {
+	parent := trace.SpanContextFromContext(ctx)
+	if trip.enqueued.IsZero() || !trip.enqueued.Before(trip.began) || parent.IsValid() && !parent.IsSampled() {
 		return trace.SpanFromContext(context.Background())
 	}
-	_, span := p.tracer.Start(ctx, "wait "+hop.Name(), trace.WithTimestamp(trip.enqueued), trace.WithAttributes(
-		AttributeHop.String(hop.Name()), AttributeJob.String(trip.job.ID), AttributeDelivery.String(trip.delivery),
-	))
+	_, span := p.tracer.Start(ctx, "wait "+hop.Name(), trace.WithTimestamp(trip.enqueued))
+	if span.IsRecording() {
+		span.SetAttributes(AttributeHop.String(hop.Name()), AttributeJob.String(trip.job.ID), AttributeDelivery.String(trip.delivery))
+	}
 	span.End(trace.WithTimestamp(trip.began))
 	return span
 }
@@ -114,14 +120,17 @@ func (p *Pipeline) attempt(ctx context.Context, hop Hop, trip *trip, job stages.
 		p.meters.retried(ctx, hop, trip.last)
 	}
 	began := p.Now()
-	ctx, span := p.tracer.Start(ctx, "attempt "+hop.Name(), trace.WithAttributes( //nolint:spancheck // it ends in a function that is deferred
-		AttributeHop.String(hop.Name()), AttributeJob.String(job.ID), AttributeAttempt.Int(trip.attempts),
-	))
+	ctx, span := p.tracer.Start(ctx, "attempt "+hop.Name()) //nolint:spancheck // it ends in a function that is deferred
+	if span.IsRecording() {
+		span.SetAttributes(AttributeHop.String(hop.Name()), AttributeJob.String(job.ID), AttributeAttempt.Int(trip.attempts))
+	}
 	trip.last = stages.Panicked()
 	defer func() { // also when it panics; a span that is ended by defer itself would say what the panic said
 		p.meters.tried(ctx, hop, p.Now().Sub(began), trip.last)
-		span.SetAttributes(AttributeOutcome.String(attemptOutcome(trip.last)))
-		fail(span, trip.last)
+		if span.IsRecording() {
+			span.SetAttributes(AttributeOutcome.String(attemptOutcome(trip.last)))
+			fail(span, trip.last)
+		}
 		span.End()
 	}()
 	out, err = hop.Stage.Run(ctx, job)
