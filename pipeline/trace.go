@@ -120,7 +120,7 @@ func (p *Pipeline) attempt(ctx context.Context, hop Hop, trip *trip, job stages.
 		p.meters.retried(ctx, hop, trip.last)
 	}
 	began := p.Now()
-	ctx, span := p.tracer.Start(ctx, "attempt "+hop.Name()) //nolint:spancheck // it ends in a function that is deferred
+	ctx, span := p.tracer.Start(ctx, "attempt "+hop.Name())
 	if span.IsRecording() {
 		span.SetAttributes(AttributeHop.String(hop.Name()), AttributeJob.String(job.ID), AttributeAttempt.Int(trip.attempts))
 	}
@@ -135,7 +135,7 @@ func (p *Pipeline) attempt(ctx context.Context, hop Hop, trip *trip, job stages.
 	}()
 	out, err = hop.Stage.Run(ctx, job)
 	trip.last = stages.AsFault(err)
-	return out, err //nolint:spancheck // see above
+	return out, err
 }
 
 // fail puts a fault on a span. What is no failure of ours leaves its status alone.
