@@ -65,6 +65,8 @@ type Query struct {
 	// Urgent says that somebody waits for the answer. It changes nothing about the question: only who goes first where
 	// questions wait for each other.
 	Urgent bool
+	// Afresh says that a refusal which was kept is no answer: somebody thinks that IPQS will say something else by now.
+	Afresh bool
 	// Upload is the file asked about, for the kinds that want one.
 	Upload *Upload
 }

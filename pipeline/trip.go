@@ -104,6 +104,7 @@ func (p *Pipeline) remember(msg *message.Message, trip *trip) {
 	get := msg.Metadata.Get
 	trip.repeated = trip.job.Repeated || get(MetadataRedelivered) == "true" || get(MetadataRepeated) == "true" ||
 		get(DeadLetterAt) != ""
+	trip.job.Replayed = trip.job.Replayed || get(DeadLetterAt) != ""
 	trip.tried = get(MetadataAttempts) != ""
 	trip.came = readCount(get(MetadataAttempts))
 	trip.attempts = trip.came

@@ -16,6 +16,8 @@ type Job struct {
 	// Repeated says that this job may have been through a later stage before: it, or what it was made from, was delivered
 	// more than once. Publish then looks before it announces anything twice.
 	Repeated bool `json:"repeated,omitempty"`
+	// Replayed says that the job is back from a poison queue: somebody wants it tried again.
+	Replayed bool `json:"replayed,omitempty"`
 	// OpenedAt is when a playbook's job was first taken up: from then on the playbook waits. It is zero for other jobs.
 	OpenedAt time.Time `json:"opened_at,omitzero"`
 	// Answered says that the playbook's step has its answer, or that nobody waits for it any more. Whatever becomes of the

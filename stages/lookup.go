@@ -92,7 +92,7 @@ func (l lookup) run(ctx context.Context, job Job) (Job, error) {
 }
 
 func (l lookup) ask(ctx context.Context, job Job, q ipqs.Query) (*ipqs.Report, error) {
-	q.Urgent = job.Urgent()
+	q.Urgent, q.Afresh = job.Urgent(), job.Replayed
 	report, err := l.risks.Lookup(ctx, q)
 	if err != nil {
 		return nil, fmt.Errorf("asking IPQS: %w", err)

@@ -90,7 +90,7 @@ func (c *Cache) Lookup(ctx context.Context, q ipqs.Query) (*ipqs.Report, error) 
 		return c.next.Lookup(ctx, q)
 	}
 	key := Hide(c.key, answerVersion, string(q.Kind), c.fingerprint(q.Kind), q.Value)
-	if report, err, ok := c.kept(ctx, key, q.Kind); ok {
+	if report, err, ok := c.kept(ctx, key, q); ok {
 		c.counts.add(ctx, Observation{Kind: q.Kind, Event: Hit})
 		return report, err
 	}
@@ -130,7 +130,7 @@ func (c *Cache) fly(ctx context.Context, key string, q ipqs.Query) (got landed) 
 	}
 	for wait := firstLook; ; wait = min(2*wait, lastLook) {
 		release, ours := c.store.Claim(ctx, "claim:"+key, c.timeout(q.Kind)+claimMore)
-		report, err, ok := c.kept(ctx, key, q.Kind) // whoever had the claim has put it there before it gave the claim back
+		report, err, ok := c.kept(ctx, key, q) // whoever had the claim has put it there before it gave the claim back
 		switch {
 		case ours && !ok:
 			defer release()
@@ -186,8 +186,8 @@ func (c *Cache) keep(ctx context.Context, key string, r record, life time.Durati
 }
 
 // kept returns the answer that was kept: a report, or the error of a refusal.
-func (c *Cache) kept(ctx context.Context, key string, kind ipqs.Kind) (report *ipqs.Report, refused error, ok bool) {
-	if c.life[kind] <= 0 {
+func (c *Cache) kept(ctx context.Context, key string, q ipqs.Query) (report *ipqs.Report, refused error, ok bool) {
+	if c.life[q.Kind] <= 0 {
 		return nil, nil, false
 	}
 	bytes, _ := c.store.Get(ctx, key)
@@ -196,10 +196,10 @@ func (c *Cache) kept(ctx context.Context, key string, kind ipqs.Kind) (report *i
 		r = record{}
 	}
 	switch {
-	case r.Refusal != nil && c.refusals > 0:
-		return nil, &ipqs.APIError{Class: ipqs.ClassItem, Kind: kind, Status: r.Refusal.Status, Message: r.Refusal.Message}, true
+	case r.Refusal != nil && c.refusals > 0 && !q.Afresh:
+		return nil, &ipqs.APIError{Class: ipqs.ClassItem, Kind: q.Kind, Status: r.Refusal.Status, Message: r.Refusal.Message}, true
 	default:
-		return r.Report, nil, r.Report != nil && r.Report.Kind == kind
+		return r.Report, nil, r.Report != nil && r.Report.Kind == q.Kind
 	}
 }
 

@@ -89,9 +89,15 @@ func TestARefusalIsKeptShortly(t *testing.T) {
 		if next.times() != 1 || first.Error() != again.Error() {
 			t.Errorf("IPQS was asked %d times: %v, then %v; want the same again", next.times(), first, again)
 		}
+		afresh := ip("nonsense")
+		afresh.Afresh = true
+		_ = refused(t, k, afresh, ipqs.ErrItem)
+		if next.times() != 2 {
+			t.Errorf("IPQS was asked %d times, want again where a refusal is no answer", next.times())
+		}
 		time.Sleep(10 * time.Minute)
 		_ = refused(t, k, ip("nonsense"), ipqs.ErrItem)
-		if next.times() != 2 {
+		if next.times() != 3 {
 			t.Errorf("IPQS was asked %d times, want again after a while", next.times())
 		}
 	})

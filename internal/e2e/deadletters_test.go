@@ -104,7 +104,7 @@ func TestDeadLettersComeHome(t *testing.T) {
 		w.ipqs.Script(ipqs.KindURL, link.Value, ipqstest.Refusal(ipqstest.MessageInvalidURL))
 		list = append(list, link)
 	}
-	worker := w.start("IPQS_CACHE_NEGATIVE_TTL=0s") // a replay is to ask again
+	worker := w.start()
 	registration := w.platform.Registration(w.connector)
 	jobs := w.enrich(list)
 	if err := w.platform.WaitWorks(w.ctx, len(jobs)); err != nil {
