@@ -106,14 +106,15 @@ func charged(err error) bool {
 	}
 }
 
-// IPQS does not say where its day turns. Its time stamps are in New York's time.
-func newYork() *time.Location {
+// newYork is the zone of IPQS' time stamps: it does not say where its day turns. It is read once, as each question asks for the
+// day, and reading a zone costs more than the rest of the question.
+var newYork = sync.OnceValue(func() *time.Location {
 	zone, err := time.LoadLocation("America/New_York")
 	if err != nil {
 		return time.UTC // not with the zones that we bring
 	}
 	return zone
-}
+})
 
 func day(now time.Time) string { return now.In(newYork()).Format(time.DateOnly) }
 
