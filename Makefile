@@ -26,7 +26,7 @@ build: ## Build bin/ipqs-worker
 .PHONY: test
 test: ## Run all tests, against a RabbitMQ that is started for them (PKG=./path/... for some)
 	race=$$(.ci/race) && \
-	go run ./internal/rabbitnode/withnode -- go test $$race -shuffle=on -timeout=20m $(PKG)
+	go run ./internal/rabbitnode/withnode -redis -- go test $$race -shuffle=on -timeout=20m $(PKG)
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need nothing but Go

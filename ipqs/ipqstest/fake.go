@@ -104,6 +104,7 @@ type Request struct {
 	RawQuery  string
 	UserAgent string
 	HasKey    bool // there was an IPQS-KEY header
+	At        time.Time
 }
 
 // Fake is an IPQS in a handler. It is safe for concurrent use.
@@ -231,7 +232,7 @@ func (f *Fake) note(r *http.Request, q ipqs.Query) (Mode, int) {
 	if len(f.log) < maxLog {
 		f.log = append(f.log, Request{
 			Method: r.Method, Path: r.URL.Path, RawQuery: r.URL.RawQuery, UserAgent: r.UserAgent(),
-			HasKey: r.Header.Get("IPQS-KEY") != "",
+			HasKey: r.Header.Get("IPQS-KEY") != "", At: time.Now(),
 		})
 	}
 	n := f.lookups[q]

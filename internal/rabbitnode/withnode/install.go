@@ -10,6 +10,7 @@ import (
 	"os/exec"
 
 	"opencti-ipqs-worker/internal/rabbitnode"
+	"opencti-ipqs-worker/internal/redisnode"
 )
 
 // policyPath is asked by Debian's packages before they start or stop a service; status 101 forbids it.
@@ -27,31 +28,52 @@ func install(ctx context.Context) error {
 	if err != nil || os.Geteuid() != 0 {
 		return errByHand
 	}
-	unguard, err := forbidServices()
-	if err != nil {
-		return err
-	}
-	defer unguard()
-	fmt.Fprintln(os.Stderr, "withnode: installing the package rabbitmq-server, without its service")
-	packages := []string{
-		"install", "-y", "-q", "--no-install-recommends",
-		"-o", "DPkg::Lock::Timeout=300", // Somebody else may be installing something.
-		"rabbitmq-server",
-	}
-	if err := quietly(ctx, apt, packages...); err != nil {
-		// Most often the package lists are old or were never fetched.
-		if err := quietly(ctx, apt, "update", "-q"); err != nil {
-			return fmt.Errorf("%w\n%w", err, errByHand)
-		}
-		if err := quietly(ctx, apt, packages...); err != nil {
-			return fmt.Errorf("%w\n%w", err, errByHand)
-		}
+	if err := installPackage(ctx, apt, "rabbitmq-server"); err != nil {
+		return fmt.Errorf("%w\n%w", err, errByHand)
 	}
 	// The package enables its services for the next boot; it was not asked for that.
 	optional(ctx, "systemctl", "disable", "rabbitmq-server.service", "epmd.socket", "epmd.service")
 	optional(ctx, "update-rc.d", "rabbitmq-server", "disable")
 	if !rabbitnode.Installed() {
 		return fmt.Errorf("the package rabbitmq-server was installed, but: %w", rabbitnode.ErrNotInstalled)
+	}
+	return nil
+}
+
+// installRedis does the same for redis-server, as far as it may: who needs one finds out whether it is there.
+func installRedis(ctx context.Context) error {
+	apt, err := exec.LookPath("apt-get")
+	if redisnode.Installed() || err != nil || os.Geteuid() != 0 {
+		return nil //nolint:nilerr // it may not
+	}
+	if err := installPackage(ctx, apt, "redis-server"); err != nil {
+		fmt.Fprintf(os.Stderr, "withnode: no Redis for the tests that need one: %v\n", err)
+		return context.Cause(ctx)
+	}
+	optional(ctx, "systemctl", "disable", "redis-server.service")
+	optional(ctx, "update-rc.d", "redis-server", "disable")
+	return nil
+}
+
+// installPackage installs a package of Debian's, without starting its service.
+func installPackage(ctx context.Context, apt, name string) error {
+	unguard, err := forbidServices()
+	if err != nil {
+		return err
+	}
+	defer unguard()
+	fmt.Fprintf(os.Stderr, "withnode: installing the package %s, without its service\n", name)
+	packages := []string{
+		"install", "-y", "-q", "--no-install-recommends",
+		"-o", "DPkg::Lock::Timeout=300", // Somebody else may be installing something.
+		name,
+	}
+	if err := quietly(ctx, apt, packages...); err != nil {
+		// Most often the package lists are old or were never fetched.
+		if err := quietly(ctx, apt, "update", "-q"); err != nil {
+			return err
+		}
+		return quietly(ctx, apt, packages...)
 	}
 	return nil
 }

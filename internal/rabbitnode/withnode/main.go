@@ -8,6 +8,9 @@
 // installs the Debian package where it may (as root, with apt-get), else says what to do. A service that the machine runs
 // is never used, started or changed, and what withnode started is stopped when the command has ended. It ends with the
 // command's exit status, or 128 and the signal's number if a signal ended it.
+//
+// With -redis it installs redis-server in the same way, where neither that nor valkey-server is there; who needs one starts
+// it with package redisnode.
 package main
 
 import (
@@ -32,17 +35,27 @@ const exitCannot = 125
 func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
+	redis := len(args) > 0 && args[0] == "-redis"
+	if redis {
+		args = args[1:]
+	}
 	if len(args) > 0 && args[0] == "--" {
 		args = args[1:]
 	}
 	if len(args) == 0 {
-		fmt.Fprintln(os.Stderr, "usage: withnode [--] command [argument ...]")
+		fmt.Fprintln(os.Stderr, "usage: withnode [-redis] [--] command [argument ...]")
 		return exitCannot
 	}
 	// From here on a signal ends the command, and withnode in order after it.
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 
+	if redis {
+		if err := stoppable(signals, installRedis); err != nil {
+			fmt.Fprintf(os.Stderr, "withnode: %v\n", err)
+			return exitCannot
+		}
+	}
 	if os.Getenv(urlVariable) == "" {
 		node, err := start(signals)
 		if err != nil {
@@ -63,7 +76,16 @@ func run(args []string) int {
 }
 
 // start provides a node, installing RabbitMQ first if that is needed and possible.
-func start(signals <-chan os.Signal) (*rabbitnode.Node, error) {
+func start(signals <-chan os.Signal) (node *rabbitnode.Node, err error) {
+	err = stoppable(signals, func(ctx context.Context) error {
+		node, err = started(ctx)
+		return err
+	})
+	return node, err
+}
+
+// stoppable calls do with a context that a signal ends.
+func stoppable(signals <-chan os.Signal, do func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	go func() {
@@ -73,6 +95,10 @@ func start(signals <-chan os.Signal) (*rabbitnode.Node, error) {
 		case <-ctx.Done():
 		}
 	}()
+	return do(ctx)
+}
+
+func started(ctx context.Context) (*rabbitnode.Node, error) {
 	if !rabbitnode.Installed() {
 		if err := install(ctx); err != nil {
 			return nil, err
