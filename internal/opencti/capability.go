@@ -11,6 +11,8 @@ type Capabilities struct {
 	ListMarkings bool
 	// ForceUpdate: an existing observable only takes our score when the message says update (before 6.0).
 	ForceUpdate bool
+	// MaxConfidence: users have a highest confidence, and without one nothing is created for them.
+	MaxConfidence bool
 	// BundleType: the push envelope has bundle_type.
 	BundleType bool
 	// EventID: playbookStepExecution requires event_id; before, it refuses it.
@@ -48,6 +50,7 @@ func gates() []gate {
 		{"5.11.0", "", func(c *Capabilities) *bool { return &c.PlaybookCompatible }},
 		{"5.12.24", "", func(c *Capabilities) *bool { return &c.ListMarkings }},
 		{"", "6.0.0", func(c *Capabilities) *bool { return &c.ForceUpdate }},
+		{"6.0.0", "", func(c *Capabilities) *bool { return &c.MaxConfidence }},
 		{"6.0.10", "", func(c *Capabilities) *bool { return &c.BundleType }},
 		{"6.1.0", "", func(c *Capabilities) *bool { return &c.EventID }},
 		{"6.2.6", "", func(c *Capabilities) *bool { return &c.BundlePush }},

@@ -17,6 +17,7 @@ func TestCapabilities(t *testing.T) {
 		{"playbook_compatible, playbookStepExecution, internal.playbook", "5.10.3", "5.11.0", "", func(c Capabilities) bool { return c.PlaybookCompatible }},
 		{"markings, labels and organizations as lists", "5.12.23", "5.12.24", "", func(c Capabilities) bool { return c.ListMarkings }},
 		{"update has to be forced before 6.0", "", "5.4.1", "6.0.0", func(c Capabilities) bool { return c.ForceUpdate }},
+		{"users have a highest confidence", "5.12.33", "6.0.0", "", func(c Capabilities) bool { return c.MaxConfidence }},
 		{"bundle_type in the envelope", "6.0.9", "6.0.10", "", func(c Capabilities) bool { return c.BundleType }},
 		{"playbookStepExecution requires event_id", "6.0.10", "6.1.0", "", func(c Capabilities) bool { return c.EventID }},
 		{"stixBundlePush", "6.2.5", "6.2.6", "", func(c Capabilities) bool { return c.BundlePush }},

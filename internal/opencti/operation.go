@@ -34,7 +34,13 @@ var (
 		name: "RegisterForCallback", in: func(c Capabilities) bool { return c.CallbackJWT },
 		gate: func(c *Capabilities) *bool { return &c.CallbackJWT }, names: []string{"jwks"},
 	}
-	opPing = operation{
+	// Nobody but who checks the token asks whom it belongs to.
+	opMe = operation{
+		name: "Me", in: func(c Capabilities) bool { return c.MaxConfidence },
+		gate: func(c *Capabilities) *bool { return &c.MaxConfidence }, names: []string{"effective_confidence_level"},
+	}
+	opMeLegacy = operation{name: "MeLegacy"}
+	opPing     = operation{
 		name: "Ping", in: func(c Capabilities) bool { return c.ConnectorInfo },
 		gate: func(c *Capabilities) *bool { return &c.ConnectorInfo }, names: []string{"connectorInfo", "ConnectorInfoInput"},
 	}

@@ -56,6 +56,7 @@ type Platform struct {
 
 	mu          sync.Mutex
 	changed     chan struct{} // closed and replaced whenever anything below changes
+	user        User
 	connectors  map[string]*connector
 	importers   map[string]context.CancelFunc
 	callers     map[string]context.CancelFunc
@@ -127,6 +128,7 @@ func New(o Options) (*Platform, error) {
 	p := &Platform{
 		version: version, rules: rulesOf(version), schema: schema, token: o.Token, broker: o.Broker, log: o.Logger,
 		changed:     make(chan struct{}),
+		user:        ConnectorUser(),
 		connectors:  map[string]*connector{},
 		importers:   map[string]context.CancelFunc{},
 		callers:     map[string]context.CancelFunc{},

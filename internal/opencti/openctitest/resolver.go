@@ -14,6 +14,7 @@ import (
 func (p *Platform) root(ctx context.Context, draft string) object {
 	return object{
 		"about":               object{"version": p.version.String()},
+		"me":                  resolver(func(map[string]any) (any, error) { return p.me(), nil }),
 		"work":                resolver(p.resolveWork),
 		"isWorkAlive":         resolver(p.resolveAlive),
 		"stixCyberObservable": resolver(func(a map[string]any) (any, error) { return p.resolveObservable(text(a["id"]), draft) }),
