@@ -75,15 +75,27 @@ func possible(c config.Connector, has opencti.Capabilities) error {
 
 // rabbitMQ connects to the broker that the registration names, as far as the MQ_* options don't say otherwise.
 func rabbitMQ(o Options, to opencti.Registration, topics []pipeline.Topic) (Carrier, error) {
-	connection, err := connection(to.Connection, o.Config.MQ)
+	options, err := brokerOptions(o, to, topics)
 	if err != nil {
 		return nil, err
+	}
+	transport, err := rabbitmq.New(options)
+	if err != nil {
+		return nil, err
+	}
+	return &intake{Transport: transport, exchange: to.PushExchange, key: to.PushRouting}, nil
+}
+
+func brokerOptions(o Options, to opencti.Registration, topics []pipeline.Topic) (rabbitmq.Options, error) {
+	connection, err := connection(to.Connection, o.Config.MQ)
+	if err != nil {
+		return rabbitmq.Options{}, err
 	}
 	foreign := map[string]string{topics[0].Name: to.Listen}
 	if o.Config.Connector.Callback.On {
 		topics, foreign = ours(topics), nil
 	}
-	transport, err := rabbitmq.New(rabbitmq.Options{
+	return rabbitmq.Options{
 		Connection:   connection,
 		Prefix:       "ipqs-worker." + o.Config.Connector.ID,
 		Foreign:      foreign,
@@ -91,11 +103,7 @@ func rabbitMQ(o Options, to opencti.Registration, topics []pipeline.Topic) (Carr
 		QueueType:    o.Config.Worker.QueueType,
 		DrainTimeout: o.Config.Worker.ShutdownTimeout,
 		Logger:       slog.New(advisor{o.Logger.Handler(), brokerAdvice()}),
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &intake{Transport: transport, exchange: to.PushExchange, key: to.PushRouting}, nil
+	}, nil
 }
 
 // intake is a RabbitMQ transport that also knows the way into OpenCTI.

@@ -19,10 +19,6 @@ import (
 var trackAlways string
 
 func newClient(o Options) (*opencti.Client, error) {
-	headers := make(map[string]string, len(o.Config.OpenCTI.CustomHeaders))
-	for name, value := range o.Config.OpenCTI.CustomHeaders {
-		headers[name] = value.Reveal()
-	}
 	transport, err := platformTransport(o.Config.OpenCTI)
 	if err != nil {
 		return nil, fmt.Errorf("making the OpenCTI client: %w", err)
@@ -31,12 +27,21 @@ func newClient(o Options) (*opencti.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the OpenCTI client: %w", err)
 	}
+	return clientOver(o, told)
+}
+
+// clientOver makes the client whose requests go over a transport.
+func clientOver(o Options, transport http.RoundTripper) (*opencti.Client, error) {
+	headers := make(map[string]string, len(o.Config.OpenCTI.CustomHeaders))
+	for name, value := range o.Config.OpenCTI.CustomHeaders {
+		headers[name] = value.Reveal()
+	}
 	client, err := opencti.New(opencti.Options{
 		URL:        o.Config.OpenCTI.URL,
 		Token:      o.Config.OpenCTI.Token.Reveal(),
 		UserAgent:  userAgent(o.Version),
 		Headers:    headers,
-		HTTPClient: &http.Client{Timeout: time.Minute, Transport: told},
+		HTTPClient: &http.Client{Timeout: time.Minute, Transport: transport},
 		Logger:     o.Logger,
 
 		TrackAlways: trackAlways == "true",

@@ -115,3 +115,16 @@ func (r *Redis) do(ctx context.Context, operation func(ctx context.Context) erro
 	}
 	return err == nil
 }
+
+// Ping asks the Redis of a URL whether it is there, and takes who says so. The error does not quote the URL.
+func Ping(ctx context.Context, url string) error {
+	r, err := Open(Options{URL: url, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.client.Close() }() // nothing was done over it
+	if err := r.client.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("asking Redis: %w", err)
+	}
+	return nil
+}

@@ -140,6 +140,12 @@ const (
 	noDeliveryLimit = 1_000_000_000
 )
 
+// Declaration is the name of a topic's queue and the arguments with which [Transport.Declare] declares it.
+func (o Options) Declaration(topic pipeline.Topic) (name string, arguments amqp.Table) {
+	o = o.withDefaults()
+	return o.queueName(topic.Name), o.arguments(topic)
+}
+
 // arguments are those with which a topic's queue is declared.
 func (o Options) arguments(topic pipeline.Topic) amqp.Table {
 	table := amqp.Table{amqp.QueueTypeArg: o.QueueType}
