@@ -21,7 +21,9 @@ import (
 
 // broker connects to where the registration leads, and tries what the worker does there.
 func (e *examination) broker(ctx context.Context, to opencti.Registration) {
-	e.secrets = append(e.secrets, to.Connection.Pass.Reveal())
+	if pass := to.Connection.Pass.Reveal(); pass != to.Connection.User { // a default login, no secret
+		e.secrets = append(e.secrets, pass)
+	}
 	config, queues, err := e.ways.Broker(to)
 	if err != nil {
 		e.fail(checkBroker, err.Error(), "correct the option that it names")

@@ -35,7 +35,11 @@ func (e *examination) openCTI(ctx context.Context) (opencti.Registration, bool) 
 		e.skip(checkRegistration, "OpenCTI could not be asked")
 		return none, false
 	}
-	e.release(version)
+	if !e.release(version) {
+		e.skip(checkToken, "OpenCTI is too old")
+		e.skip(checkRegistration, "OpenCTI is too old")
+		return none, false
+	}
 	if !e.token(ctx) {
 		e.skip(checkRegistration, "the token's user may not register a connector")
 		return none, false
@@ -58,8 +62,8 @@ func (e *examination) about(ctx context.Context) (opencti.Version, error) {
 	return e.ways.OpenCTI.About(ctx)
 }
 
-// release says what the platform's release is no good for.
-func (e *examination) release(version opencti.Version) {
+// release says what the platform's release is no good for, and reports whether it is good for anything.
+func (e *examination) release(version opencti.Version) bool {
 	const upgrade = "upgrade OpenCTI"
 	has := version.Capabilities()
 	first, err := opencti.ParseVersion(oldest)
@@ -67,6 +71,7 @@ func (e *examination) release(version opencti.Version) {
 	switch {
 	case err == nil && version.Compare(first) < 0:
 		e.fail(checkOpenCTI, "its release is "+version.String()+", and the worker needs "+oldest+" or newer", upgrade)
+		return false
 	case unsupported != nil:
 		e.fail(checkOpenCTI, "its release is "+version.String()+", too old for how the worker is to be reached: "+unsupported.Error(), upgrade+", or go by its RabbitMQ")
 	case !has.Tracked:
@@ -75,6 +80,7 @@ func (e *examination) release(version opencti.Version) {
 	default:
 		e.ok(checkOpenCTI, "release "+version.String()+" answers at "+e.config.OpenCTI.URL)
 	}
+	return true
 }
 
 // platformTrouble says what is wrong with OpenCTI and what to do about it.

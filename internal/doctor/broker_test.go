@@ -1,0 +1,189 @@
+package doctor_test
+
+import (
+	"net"
+	"os"
+	"strings"
+	"testing"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"opencti-ipqs-worker/internal/certtest"
+	"opencti-ipqs-worker/internal/doctor"
+	"opencti-ipqs-worker/internal/opencti/openctitest"
+	"opencti-ipqs-worker/internal/rabbitnode"
+	"opencti-ipqs-worker/ipqs/ipqstest"
+)
+
+// TestDiagnosesOfTheBroker is TestDiagnoses with a RabbitMQ, one node of its own for all: its users are what is wrong.
+func TestDiagnosesOfTheBroker(t *testing.T) {
+	t.Parallel()
+	switch {
+	case testing.Short():
+		t.Skip("starts a RabbitMQ node")
+	case rabbitnode.Installed():
+	case os.Getenv("CI") == "true":
+		t.Fatal(rabbitnode.ErrNotInstalled)
+	default:
+		t.Skip(rabbitnode.ErrNotInstalled)
+	}
+	authority, stranger := certtest.New(t), certtest.New(t)
+	server, client := authority.Server(t, "127.0.0.1"), authority.Client(t)
+	node, err := rabbitnode.Start(t.Context(), rabbitnode.Options{TLS: &rabbitnode.TLS{Cert: server.Cert, Key: server.Key, ClientCA: authority.PEM}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := node.Close(); err != nil {
+			t.Errorf("closing the node: %v", err)
+		}
+	})
+	const ours = `^ipqs-worker\..*`
+	for _, user := range []struct{ name, configure, write, read string }{
+		{"fine", ours, ours + `|amq\.default|.*exchange`, ours + "|listen_.*"},
+		{"makes-nothing", "^$", ".*", ".*"},
+		{"takes-nothing", ours, ".*", ours},
+		{"publishes-nothing", ours, ours + `|amq\.default`, ".*"},
+	} {
+		for _, args := range [][]string{
+			{"add_user", user.name, password},
+			{"set_permissions", user.name, user.configure, user.write, user.read},
+		} {
+			if out, err := node.Ctl(t.Context(), args...); err != nil {
+				t.Fatalf("rabbitmqctl %v: %v\n%s", args, err, out)
+			}
+		}
+	}
+	_, secured, err := net.SplitHostPort(node.TLSAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, closed, err := net.SplitHostPort(closedPort(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	overTLS := map[string]string{
+		"MQ_USE_SSL": "true", "MQ_PORT": secured, "MQ_USE_SSL_CA": authority.PEM, "MQ_USE_SSL_CERT": client.Cert, "MQ_USE_SSL_KEY": client.Key,
+	}
+	as := func(user string) map[string]string { return map[string]string{"MQ_USER": user, "MQ_PASS": password} }
+
+	tests := []struct {
+		name    string
+		environ map[string]string
+		but     map[string]string // over the environ; "" takes it out
+		before  func(t *testing.T, connectorID string)
+		want    diagnosis
+	}{
+		{name: "nothing is wrong", want: diagnosis{"queues", doctor.OK, "1 of 23 are there", ""}},
+		{name: "a user who may just do what is needed", environ: as("fine"), want: diagnosis{"permissions", doctor.OK, `"fine" may make, write and read queues`, ""}},
+		{name: "TLS with certificates", environ: overTLS, want: diagnosis{"broker", doctor.OK, "over TLS", ""}},
+		{
+			name: "a closed port", environ: map[string]string{"MQ_PORT": closed},
+			want: diagnosis{"broker", doctor.Fail, "connection refused", "nothing listens there"},
+		},
+		{
+			name: "a wrong password", environ: map[string]string{"MQ_PASS": password},
+			want: diagnosis{"broker", doctor.Fail, "the login is refused", "MQ_USER and MQ_PASS"},
+		},
+		{
+			name: "a virtual host that is not there", environ: map[string]string{"MQ_VHOST": "elsewhere"},
+			want: diagnosis{"broker", doctor.Fail, "elsewhere", "or set MQ_VHOST"},
+		},
+		{
+			name: "a wrong authority", environ: overTLS, but: map[string]string{"MQ_USE_SSL_CA": stranger.PEM},
+			want: diagnosis{"broker", doctor.Fail, "set MQ_USE_SSL_CA or MQ_USE_SSL_REJECT_UNAUTHORIZED=false", "do what the text says"},
+		},
+		{
+			name: "a certificate that is missing", environ: overTLS, but: map[string]string{"MQ_USE_SSL_CERT": "", "MQ_USE_SSL_KEY": ""},
+			want: diagnosis{"broker", doctor.Fail, "MQ_USE_SSL_CERT and MQ_USE_SSL_KEY", "do what the text says"},
+		},
+		{
+			name: "TLS where there is none", environ: map[string]string{"MQ_USE_SSL": "true"},
+			want: diagnosis{"broker", doctor.Fail, "is it the port for TLS?", ""},
+		},
+		{
+			name: "no TLS where there is", environ: map[string]string{"MQ_PORT": secured},
+			want: diagnosis{"broker", doctor.Fail, "the port speaks TLS, and the connection is made without", "set MQ_USE_SSL=true"},
+		},
+		{
+			name: "no right to make queues", environ: as("makes-nothing"),
+			want: diagnosis{"permissions", doctor.Fail, "making, writing and reading queues of ours", `allow the user "makes-nothing" configure`},
+		},
+		{
+			name: "no right to take jobs", environ: as("takes-nothing"),
+			want: diagnosis{"permissions", doctor.Fail, "taking jobs: ", "read on listen_"},
+		},
+		{
+			name: "no right to publish", environ: as("publishes-nothing"),
+			want: diagnosis{"permissions", doctor.Fail, "publishing results: ", "write on the exchange "},
+		},
+		{
+			name: "a queue of another type", environ: map[string]string{"WORKER_QUEUE_TYPE": "quorum"},
+			before: func(t *testing.T, id string) {
+				t.Helper()
+				conn, err := amqp.Dial(node.URL())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = conn.Close() }()
+				ch, err := conn.Channel()
+				if err == nil {
+					_, err = ch.QueueDeclare("ipqs-worker."+id+".score", true, false, false, false, amqp.Table{"x-queue-type": "classic"})
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			},
+			want: diagnosis{"queues", doctor.Fail, ".score is there, and not as the worker would declare it", "WORKER_QUEUE_TYPE"},
+		},
+	}
+	for i, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			broker := openctitest.AMQPBroker(node.URL())
+			t.Cleanup(func() { _ = broker.Close() })
+			w := newWorld(t, "", broker, ipqstest.Options{})
+			id := connectorID[:len(connectorID)-2] + string(rune('a'+i/6)) + string(rune('a'+i%6))
+			w.environ["CONNECTOR_ID"] = id
+			for _, set := range []map[string]string{tt.environ, tt.but} {
+				for name, value := range set {
+					w.environ[name] = value
+				}
+			}
+			if tt.before != nil {
+				tt.before(t, id)
+			}
+			findings := w.examine()
+			w.verify(findings, tt.want)
+			checkNothingLeft(t, node.URL(), id, findings)
+		})
+	}
+}
+
+// checkNothingLeft looks for what the doctor made: the queues of the worker are not there, and nothing is in OpenCTI's.
+func checkNothingLeft(t *testing.T, address, id string, findings []doctor.Finding) {
+	t.Helper()
+	conn, err := amqp.Dial(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	ch, err := conn.Channel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range findings {
+		if f.Check == "registration" && f.Status != doctor.OK {
+			return // OpenCTI has made none
+		}
+	}
+	for _, queue := range []string{"listen_" + id, "push_" + id} {
+		found, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+		if err != nil || found.Messages != 0 {
+			t.Errorf("%s has %d messages, error %v, want none of the doctor's", queue, found.Messages, err)
+		}
+	}
+	if _, err := ch.QueueDeclarePassive("ipqs-worker."+id+".lookup", true, false, false, false, nil); err == nil || !strings.Contains(err.Error(), "NOT_FOUND") {
+		t.Errorf("looking for a queue of the worker's = %v, want the doctor to have made none", err)
+	}
+}

@@ -1,0 +1,251 @@
+package doctor_test
+
+import (
+	"crypto/tls"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+
+	"opencti-ipqs-worker/internal/certtest"
+	"opencti-ipqs-worker/internal/doctor"
+	"opencti-ipqs-worker/internal/opencti/openctitest"
+	"opencti-ipqs-worker/ipqs/ipqstest"
+)
+
+func serverTLS(t *testing.T, authority *certtest.Authority) *tls.Config {
+	t.Helper()
+	return &tls.Config{Certificates: []tls.Certificate{authority.Server(t, "127.0.0.1").TLS(t)}, MinVersion: tls.VersionTLS12}
+}
+
+// without is OpenCTI's role for connectors but for some capabilities.
+func without(names ...string) openctitest.User {
+	user := openctitest.ConnectorUser()
+	var left []string
+	for _, has := range user.Capabilities {
+		keep := true
+		for _, name := range names {
+			keep = keep && has != name
+		}
+		if keep {
+			left = append(left, has)
+		}
+	}
+	user.Capabilities = left
+	return user
+}
+
+// Each set-up has one thing wrong with it, or nothing, and the doctor names that and nothing else.
+func TestDiagnoses(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		version string
+		account ipqstest.Options
+		breaks  func(t *testing.T, w *world)
+		want    diagnosis
+	}{
+		{
+			name: "nothing is wrong", breaks: func(*testing.T, *world) {},
+			want: diagnosis{"token", doctor.OK, "who may do all that is needed", ""},
+		},
+		{
+			name: "a configuration with two holes",
+			breaks: func(_ *testing.T, w *world) {
+				delete(w.environ, "OPENCTI_TOKEN")
+				w.environ["CONNECTOR_ID"] = "ChangeMe"
+			},
+			want: diagnosis{"configuration", doctor.Fail, "OPENCTI_TOKEN (opencti.token): not set", "set the option"},
+		},
+		{
+			name:   "a misspelt option",
+			breaks: func(_ *testing.T, w *world) { w.environ["IPQS_MAX_TPL"] = "TLP:GREEN" },
+			want:   diagnosis{"configuration", doctor.Warn, "IPQS_MAX_TLP", ""},
+		},
+		{
+			name:   "a wrong token",
+			breaks: func(_ *testing.T, w *world) { w.environ["OPENCTI_TOKEN"] = "another-token" },
+			want:   diagnosis{"token", doctor.Fail, "OpenCTI does not know the token", "set OPENCTI_TOKEN"},
+		},
+		{
+			name:   "an OpenCTI that is not there",
+			breaks: func(t *testing.T, w *world) { w.environ["OPENCTI_URL"] = "http://" + closedPort(t) },
+			want:   diagnosis{"opencti", doctor.Fail, "connection refused", "nothing listens there"},
+		},
+		{
+			name:   "an OpenCTI that nobody knows",
+			breaks: func(_ *testing.T, w *world) { w.environ["OPENCTI_URL"] = "http://opencti.invalid" },
+			want:   diagnosis{"opencti", doctor.Fail, "opencti.invalid", "correct OPENCTI_URL"},
+		},
+		{
+			name:   "the address of something else",
+			breaks: func(_ *testing.T, w *world) { w.serve = http.NotFoundHandler() },
+			want:   diagnosis{"opencti", doctor.Fail, "no GraphQL here", "set OPENCTI_URL to OpenCTI's address"},
+		},
+		{
+			name:   "an OpenCTI that is starting",
+			breaks: func(_ *testing.T, w *world) { w.platform.SetDown(true) },
+			want:   diagnosis{"opencti", doctor.Fail, "503", "OpenCTI's own log"},
+		},
+		{
+			name:   "an authority that is not trusted",
+			breaks: func(t *testing.T, w *world) { w.overTLS(certtest.New(t)) },
+			want:   diagnosis{"opencti", doctor.Fail, "unknown authority: set HTTPS_CA_CERTIFICATES", "not trusted"},
+		},
+		{
+			name: "another authority that is",
+			breaks: func(t *testing.T, w *world) {
+				w.overTLS(certtest.New(t))
+				w.environ["HTTPS_CA_CERTIFICATES"] = certtest.New(t).PEM
+			},
+			want: diagnosis{"opencti", doctor.Fail, "set HTTPS_CA_CERTIFICATES", "not trusted"},
+		},
+		{
+			name:   "TLS where there is none",
+			breaks: func(_ *testing.T, w *world) { w.environ["OPENCTI_URL"] = "https" + w.opencti.URL[len("http"):] },
+			want:   diagnosis{"opencti", doctor.Fail, "is it the port for TLS?", "http:// for https:// in OPENCTI_URL"},
+		},
+		{
+			name: "a platform too old", version: "5.3.17", breaks: func(*testing.T, *world) {},
+			want: diagnosis{"opencti", doctor.Fail, "its release is 5.3.17, and the worker needs 5.4.0 or newer", "upgrade OpenCTI"},
+		},
+		{
+			name: "a platform too old for the API", version: "6.4.0", breaks: func(*testing.T, *world) {},
+			want: diagnosis{"opencti", doctor.Fail, "CONNECTOR_LISTEN_PROTOCOL=API needs OpenCTI 6.5.7 or newer", "upgrade OpenCTI"},
+		},
+		{
+			name: "a platform that loses what is counted", version: "6.8.10", breaks: func(*testing.T, *world) {},
+			want: diagnosis{"opencti", doctor.Warn, "its release is 6.8.10, which loses objects", "upgrade OpenCTI to 7.260510"},
+		},
+		{
+			name:   "a user who is no connector",
+			breaks: func(_ *testing.T, w *world) { w.platform.SetUser(without("CONNECTORAPI")) },
+			want:   diagnosis{"token", doctor.Fail, "has not the capability CONNECTORAPI: the connector can't register", "a role that has it"},
+		},
+		{
+			name:   "a user who may not write",
+			breaks: func(_ *testing.T, w *world) { w.platform.SetUser(without("KNOWLEDGE_KNUPDATE_KNDELETE")) },
+			want:   diagnosis{"token", doctor.Fail, "KNOWLEDGE_KNUPDATE: nothing that the worker publishes is imported", "a role that has it"},
+		},
+		{
+			name:   "a user who may not make labels",
+			breaks: func(_ *testing.T, w *world) { w.platform.SetUser(without("SETTINGS_SETLABELS")) },
+			want:   diagnosis{"token", doctor.Warn, "SETTINGS_SETLABELS: labels that are new to OpenCTI are left out", "a role that has it"},
+		},
+		{
+			name: "a user who may not see all that is to be enriched",
+			breaks: func(_ *testing.T, w *world) {
+				user := openctitest.ConnectorUser()
+				user.Markings = []string{"TLP:CLEAR", "TLP:GREEN", "TLP:RED"}
+				w.platform.SetUser(user)
+			},
+			want: diagnosis{"token", doctor.Warn, "may not see TLP:AMBER:", "or lower IPQS_MAX_TLP"},
+		},
+		{
+			name: "a user without a max confidence level",
+			breaks: func(_ *testing.T, w *world) {
+				user := openctitest.ConnectorUser()
+				user.MaxConfidence = nil
+				w.platform.SetUser(user)
+			},
+			want: diagnosis{"token", doctor.Fail, "no max confidence level", "set a max confidence level"},
+		},
+		{
+			name: "a confidence above the user's",
+			breaks: func(_ *testing.T, w *world) {
+				user, most := openctitest.ConnectorUser(), 40
+				user.MaxConfidence = &most
+				w.platform.SetUser(user)
+				w.environ["CONNECTOR_CONFIDENCE_LEVEL"] = "75"
+			},
+			want: diagnosis{"token", doctor.Warn, "CONNECTOR_CONFIDENCE_LEVEL is 75, above the max confidence level of the user IPQS, 40", "lower CONNECTOR_CONFIDENCE_LEVEL"},
+		},
+		{
+			name:   "a registration that OpenCTI refuses",
+			breaks: func(_ *testing.T, w *world) { w.platform.FailNext("RegisterForCallback", 5, "FORBIDDEN_ACCESS") },
+			want:   diagnosis{"registration", doctor.Fail, "FORBIDDEN_ACCESS", "role for connectors"},
+		},
+		{
+			name:   "a wrong key",
+			breaks: func(_ *testing.T, w *world) { w.environ["IPQS_PRIVATE_KEY"] = "another-key" },
+			want:   diagnosis{"ipqs", doctor.Fail, "Invalid or unauthorized key", "set IPQS_PRIVATE_KEY"},
+		},
+		{
+			name:   "no credits",
+			breaks: func(_ *testing.T, w *world) { w.ipqs.SetCredits(0) },
+			want:   diagnosis{"ipqs", doctor.Warn, "no credits are left", "top the account up"},
+		},
+		{
+			name: "credits that are held back", account: ipqstest.Options{Credits: 80},
+			breaks: func(_ *testing.T, w *world) { w.environ["IPQS_CREDIT_RESERVE"] = "100" },
+			want:   diagnosis{"ipqs", doctor.Fail, "80 credits are left, and IPQS_CREDIT_RESERVE=100 holds them", "lower IPQS_CREDIT_RESERVE"},
+		},
+		{
+			name:   "an IPQS that is away",
+			breaks: func(t *testing.T, w *world) { w.environ["IPQS_BASE_URL"] = "http://" + closedPort(t) + "/api/json" },
+			want:   diagnosis{"ipqs", doctor.Fail, "", "can this machine reach IPQualityScore?"},
+		},
+		{
+			name: "a clock that is slow", breaks: func(_ *testing.T, w *world) {
+				next := w.serve
+				w.serve = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+					rw.Header().Set("Date", time.Now().Add(7*time.Minute).UTC().Format(http.TimeFormat))
+					next.ServeHTTP(rw, r)
+				})
+			},
+			want: diagnosis{"clock", doctor.Fail, "behind that of OpenCTI", "NTP"},
+		},
+		{
+			name: "a clock that is a little fast", breaks: func(_ *testing.T, w *world) {
+				next := w.serve
+				w.serve = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+					rw.Header().Set("Date", time.Now().Add(-20*time.Second).UTC().Format(http.TimeFormat))
+					next.ServeHTTP(rw, r)
+				})
+			},
+			want: diagnosis{"clock", doctor.Warn, "ahead of that of OpenCTI", "NTP"},
+		},
+		{
+			name:   "a cache that is away",
+			breaks: func(t *testing.T, w *world) { w.environ["CACHE_URL"] = "redis://:" + password + "@" + closedPort(t) },
+			want:   diagnosis{"cache", doctor.Warn, "every process keeps answers, credits and pace for itself", "CACHE_URL"},
+		},
+		{
+			name: "a cache with another password",
+			breaks: func(t *testing.T, w *world) {
+				cache := miniredis.RunT(t)
+				cache.RequireAuth("right")
+				w.environ["CACHE_URL"] = "redis://:" + password + "@" + cache.Addr()
+			},
+			want: diagnosis{"cache", doctor.Warn, "WRONGPASS", "correct user, password or database in CACHE_URL"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, tt.version, nil, tt.account)
+			tt.breaks(t, w)
+			w.verify(w.examine(), tt.want)
+			if asked := w.ipqs.Requests(); len(asked) > 1 || len(asked) == 1 && asked["account"] == 0 {
+				t.Errorf("IPQS was asked %v, want nothing that costs a credit", asked)
+			}
+		})
+	}
+}
+
+// Beside the registration nothing is done in OpenCTI that changes something.
+func TestNothingIsChangedButTheRegistration(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "", nil, ipqstest.Options{})
+	if findings := w.examine(); doctor.Failed(findings) {
+		t.Fatalf("findings = %+v", findings)
+	}
+	for operation := range w.platform.Requests() {
+		switch operation {
+		case "About", "Me", "Register", "RegisterForCallback":
+		default:
+			t.Errorf("OpenCTI was asked for %s", operation)
+		}
+	}
+}
