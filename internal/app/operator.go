@@ -31,39 +31,54 @@ type looker interface {
 // configuration it has the very same fields, so nothing changes for the workers. Queues of ours that are not there yet are
 // made, as a worker would. Close the Operator.
 func Operate(ctx context.Context, o Options) (*Operator, error) {
+	operator, topics, err := approach(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, operatorPatience)
+	defer cancel()
+	if err := operator.Declare(waiting, topics...); err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("no connection within %v: %w", operatorPatience, errors.Join(operator.Ready(), err))
+		}
+		return nil, fmt.Errorf("connecting to the broker: %w", errors.Join(err, operator.Close()))
+	}
+	return operator, nil
+}
+
+// Look is Operate for somebody who only looks: it makes no queue, and does not wait for the connection, which Ready tells of.
+func Look(ctx context.Context, o Options) (*Operator, error) {
+	operator, _, err := approach(ctx, o)
+	return operator, err
+}
+
+// approach begins to connect. The topics are those that Declare has to know.
+func approach(ctx context.Context, o Options) (*Operator, []pipeline.Topic, error) {
 	if withoutRabbitMQ(o.Config.Connector) {
-		return nil, errors.New("this connector has no queues: with CONNECTOR_LISTEN_PROTOCOL=API and CONNECTOR_QUEUE_PROTOCOL=api " +
+		return nil, nil, errors.New("this connector has no queues: with CONNECTOR_LISTEN_PROTOCOL=API and CONNECTOR_QUEUE_PROTOCOL=api " +
 			"jobs stay within its process, and what it gives up is in its log and in OpenCTI's works alone")
 	}
 	client, err := newClient(o)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	to, err := registered(ctx, o, client)
 	if err != nil {
-		return nil, fmt.Errorf("asking OpenCTI where the queues are: %w", err)
+		return nil, nil, fmt.Errorf("asking OpenCTI where the queues are: %w", err)
 	}
 	topics := pipeline.Topics(pipeline.Definition(pipeline.World{}))
 	carrier, err := rabbitMQ(o, to, topics)
 	if err != nil {
-		return nil, fmt.Errorf("connecting to the broker: %w", err)
+		return nil, nil, fmt.Errorf("connecting to the broker: %w", err)
 	}
 	look, ok := carrier.(looker)
 	if !ok {
-		return nil, errors.Join(errors.New("connecting to the broker: its dead letters can't be looked through"), carrier.Close())
+		return nil, nil, errors.Join(errors.New("connecting to the broker: its dead letters can't be looked through"), carrier.Close())
 	}
 	if o.Config.Connector.Callback.On {
 		topics = ours(topics)
 	}
-	waiting, cancel := context.WithTimeout(ctx, operatorPatience)
-	defer cancel()
-	if err := carrier.Declare(waiting, topics...); err != nil {
-		if errors.Is(err, context.DeadlineExceeded) {
-			err = fmt.Errorf("no connection within %v: %w", operatorPatience, errors.Join(carrier.Ready(), err))
-		}
-		return nil, fmt.Errorf("connecting to the broker: %w", errors.Join(err, carrier.Close()))
-	}
-	return &Operator{looker: look, Transport: carrier}, nil
+	return &Operator{looker: look, Transport: carrier}, topics, nil
 }
 
 func registered(ctx context.Context, o Options, client *opencti.Client) (opencti.Registration, error) {

@@ -1,6 +1,7 @@
 package doctor_test
 
 import (
+	"maps"
 	"net"
 	"os"
 	"strings"
@@ -146,9 +147,7 @@ func TestDiagnosesOfTheBroker(t *testing.T) {
 			id := connectorID[:len(connectorID)-2] + string(rune('a'+i/6)) + string(rune('a'+i%6))
 			w.environ["CONNECTOR_ID"] = id
 			for _, set := range []map[string]string{tt.environ, tt.but} {
-				for name, value := range set {
-					w.environ[name] = value
-				}
+				maps.Copy(w.environ, set)
 			}
 			if tt.before != nil {
 				tt.before(t, id)

@@ -182,7 +182,7 @@ func (e *examination) answered(peer string, header http.Header) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.clocks = append(e.clocks, reading{peer, date.Sub(time.Now())})
+	e.clocks = append(e.clocks, reading{peer, time.Until(date)})
 }
 
 // oneLine returns text on one line.

@@ -2,6 +2,7 @@ package doctor_test
 
 import (
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -73,12 +74,10 @@ func newWorld(t *testing.T, version string, broker openctitest.Broker, account i
 			t.Error(err)
 		}
 	})
-	for name, value := range map[string]string{
+	maps.Copy(w.environ, map[string]string{
 		"OPENCTI_URL": w.opencti.URL, "OPENCTI_TOKEN": token, "CONNECTOR_ID": connectorID,
 		"IPQS_PRIVATE_KEY": key, "IPQS_BASE_URL": w.ipqs.BaseURL,
-	} {
-		w.environ[name] = value
-	}
+	})
 	return w
 }
 
