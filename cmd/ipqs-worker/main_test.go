@@ -39,15 +39,15 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"status": status,
+			"status": exitStatus,
 			"stix":   checkBundle,
 			"asked":  asked,
 		},
 	})
 }
 
-// status N program args… runs a program that has to end with exit status N.
-func status(ts *testscript.TestScript, neg bool, args []string) {
+// exitStatus is the scripts' command status: status N program args… runs a program that has to end with exit status N.
+func exitStatus(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: status N program args…")
 	}

@@ -101,7 +101,7 @@ Exit status: 0 done, 1 something could not be done, 2 wrong arguments, configura
 	}
 	root.PersistentFlags().StringVar(&p.configPath, "config", "", "configuration file (default: config.yml, if there is one)")
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(p.runCommand(), p.enrichCommand(), p.deadLettersCommand(), p.healthCommand(), p.statusCommand(), p.doctorCommand(), p.demoCommand(), p.versionCommand(), p.manCommand())
+	root.AddCommand(p.runCommand(), p.enrichCommand(), p.deadLettersCommand(), p.healthCommand(), p.statusCommand(), p.doctorCommand(), p.traceCommand(), p.demoCommand(), p.versionCommand(), p.manCommand())
 	return root
 }
 

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"opencti-ipqs-worker/internal/telemetry"
+	"opencti-ipqs-worker/internal/tracequery"
+	"opencti-ipqs-worker/internal/tracetree"
+)
+
+// traceQueryURL is the variable that names the query API where no flag does.
+const traceQueryURL = "TRACE_QUERY_URL"
+
+// traceFlags are traceCommand's options.
+type traceFlags struct {
+	address, output string
+	follow          bool
+	timeout         time.Duration
+}
+
+// tracePage is what is told of one trace.
+type tracePage struct {
+	TraceID string            `json:"trace_id"`
+	JobID   string            `json:"job_id,omitempty"`
+	Spans   []tracequery.Span `json:"spans"`
+	// Others are traces of the same job, and those that this one follows: of a dead letter, of its replays.
+	Others []string `json:"other_traces"`
+	// Unsearched says why other traces of the job may be missing.
+	Unsearched string `json:"not_searched,omitempty"`
+}
+
+func (p *program) traceCommand() *cobra.Command {
+	var f traceFlags
+	cmd := &cobra.Command{
+		Use:   "trace WORK_ID|TRACE_ID",
+		Short: "Show the way of one job as a waterfall, from Jaeger or Tempo",
+		Long: `trace reads the trace of a job from the query API of Jaeger (port 16686) or Tempo (port 3200) and draws it: each span below
+the one that began it, with what came of it and a bar for its time. "wait" is time in a queue, "hop" a trip through a hop,
+"attempt" one run of its stage, "send" what goes to the next queue, the rest are requests.
+
+The id of a job's trace follows from the id of its work, as OpenCTI shows it; of a playbook's job, from the job's id, which
+is in the log. Dead letters and lines of the log have the trace's own id. A replay has a trace of its own: it is listed, and
+drawn with --follow.`,
+		Example: `  ipqs-worker trace work_d3a0d3a0-0000-4000-8000-000000000001_2026-01-02T03:04:05.678Z
+  ipqs-worker trace --url http://tempo:3200 --follow 4bf92f3577b34da6a3ce929d0e0e4736`,
+		Args: exactly(1, "the id of a work or of a trace"),
+		RunE: func(cmd *cobra.Command, args []string) error { return p.trace(cmd.Context(), f, args[0]) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.address, "url", "", "address of Jaeger's or Tempo's query API (default: "+traceQueryURL+", or http://localhost:16686)")
+	flags.BoolVar(&f.follow, "follow", false, "draw the job's other traces too: of a dead letter, of its replays")
+	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long to wait for the answers")
+	addOutput(cmd, &f.output)
+	return cmd
+}
+
+func (p *program) trace(ctx context.Context, f traceFlags, which string) error {
+	if f.output != "table" && f.output != "json" {
+		return usage(fmt.Errorf("--output is %q: want table or json", f.output))
+	}
+	fromEnvironment := ""
+	for _, variable := range p.environ {
+		if value, ok := strings.CutPrefix(variable, traceQueryURL+"="); ok {
+			fromEnvironment = value
+		}
+	}
+	base, err := tracequery.Address(cmp.Or(f.address, fromEnvironment, "http://localhost:16686"))
+	if err != nil {
+		return usage(fmt.Errorf("--url or %s: %w", traceQueryURL, err))
+	}
+	client := tracequery.Client{Base: base, HTTP: &http.Client{}}
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	id := strings.ToLower(which)
+	if !tracequery.IsTraceID(id) {
+		id = telemetry.TraceID(which).String()
+	}
+	page, err := readTrace(ctx, client, id)
+	if err != nil {
+		return &statusError{exitFailure, explained(err, which, id, base)}
+	}
+	pages := []tracePage{page}
+	if f.follow {
+		for _, other := range page.Others {
+			more, err := readTrace(ctx, client, other)
+			if err != nil {
+				return &statusError{exitFailure, err}
+			}
+			pages = append(pages, more)
+		}
+	}
+	if f.output == "json" {
+		encoder := json.NewEncoder(p.out)
+		encoder.SetEscapeHTML(false)
+		encoder.SetIndent("", "  ")
+		for _, page := range pages {
+			if err := encoder.Encode(page); err != nil {
+				return &statusError{exitFailure, err}
+			}
+		}
+		return nil
+	}
+	for i, page := range pages {
+		if i > 0 {
+			_, _ = fmt.Fprintln(p.out)
+		}
+		if err := p.drawTrace(page); err != nil {
+			return &statusError{exitFailure, err}
+		}
+	}
+	return nil
+}
+
+// explained adds what may be the reason that a trace is not there.
+func explained(err error, which, id string, base *url.URL) error {
+	if !errors.Is(err, tracequery.ErrNotFound) {
+		return err
+	}
+	text := ""
+	if which != id {
+		text = ", which follows from " + which
+	}
+	return fmt.Errorf("%w%s, at %s: has the job begun, is it sampled (OTEL_TRACES_SAMPLER), are traces sent there (OTEL_EXPORTER_OTLP_ENDPOINT)?",
+		err, text, base.Redacted())
+}
+
+// readTrace reads a trace and looks for the others of its job.
+func readTrace(ctx context.Context, client tracequery.Client, id string) (tracePage, error) {
+	spans, err := client.Trace(ctx, id)
+	if err != nil {
+		return tracePage{}, err
+	}
+	page := tracePage{TraceID: id, Spans: spans, Others: []string{}}
+	job, service := tracequery.Job(spans)
+	page.JobID = job
+	add := func(other string) {
+		if other != id && !slices.Contains(page.Others, other) {
+			page.Others = append(page.Others, other)
+		}
+	}
+	for _, span := range spans {
+		for _, link := range span.Links {
+			add(link.TraceID)
+		}
+	}
+	if job == "" {
+		return page, nil
+	}
+	found, err := client.OfJob(ctx, service, job)
+	if err != nil {
+		page.Unsearched = err.Error()
+	}
+	for _, other := range found {
+		add(other)
+	}
+	return page, nil
+}
+
+// told are the attributes that stand behind a span's name, in this order.
+var told = []string{
+	"ipqs_worker.outcome", "ipqs_worker.reason", "ipqs_worker.delivery", "ipqs_worker.cache", "graphql.operation.name",
+	"http.response.status_code", "ipqs_worker.level", "ipqs_worker.score", "ipqs_worker.dead_letter.id",
+}
+
+// untold are values that go without saying.
+var untold = map[string]bool{"ok": true, "first": true, "passed_on": true, "200": true, "miss": true}
+
+func (p *program) drawTrace(page tracePage) error {
+	begin, end, failed := page.Spans[0].Start, page.Spans[0].End, 0
+	processes, origin := map[string]bool{}, map[string]string{}
+	drawn := make([]tracetree.Span, 0, len(page.Spans))
+	for _, s := range page.Spans {
+		if s.End.After(end) {
+			end = s.End
+		}
+		if s.Failed {
+			failed++
+		}
+		processes[s.Service+s.Instance] = true
+		for _, key := range []string{"opencti.entity.type", "opencti.mode", "opencti.trigger", "opencti.playbook.id"} {
+			if value := s.Attributes[key]; value != "" {
+				origin[key] = value
+			}
+		}
+		var note []string
+		for _, key := range told {
+			value := s.Attributes[key]
+			if value == "" || untold[value] || key == "ipqs_worker.delivery" && !strings.HasPrefix(s.Name, "wait ") {
+				continue
+			}
+			note = append(note, value)
+		}
+		drawn = append(drawn, tracetree.Span{
+			ID: s.ID, Parent: s.Parent, Name: s.Name, Note: strings.Join(note, " "), Start: s.Start, End: s.End, Failed: s.Failed,
+		})
+	}
+	_, _ = fmt.Fprintf(p.out, "trace %s  job %s\n", page.TraceID, orDash(page.JobID))
+	line := fmt.Sprintf("%s  spans %d, failed %d, processes %d, took %v",
+		begin.Format(time.RFC3339), len(page.Spans), failed, len(processes), end.Sub(begin).Round(time.Millisecond))
+	for _, key := range []string{"opencti.entity.type", "opencti.mode", "opencti.trigger", "opencti.playbook.id"} {
+		if origin[key] != "" {
+			line += "  " + origin[key]
+		}
+	}
+	_, _ = fmt.Fprintf(p.out, "%s\n\n", line)
+	if err := tracetree.Render(p.out, drawn); err != nil {
+		return err
+	}
+	for _, s := range page.Spans {
+		for _, link := range s.Links {
+			if link.TraceID == page.TraceID {
+				_, _ = fmt.Fprintf(p.out, "\n%s at +%v comes again after %s", s.Name, s.Start.Sub(begin).Round(time.Millisecond), page.named(link.SpanID, begin))
+			} else {
+				_, _ = fmt.Fprintf(p.out, "\n%s replays what ended in trace %s", s.Name, link.TraceID)
+			}
+		}
+	}
+	for _, other := range page.Others {
+		_, _ = fmt.Fprintf(p.out, "\nanother trace of this job: %s", other)
+	}
+	if page.Unsearched != "" {
+		_, _ = fmt.Fprintf(p.out, "\nother traces of this job are not known: %s", page.Unsearched)
+	}
+	_, err := fmt.Fprintln(p.out)
+	return err
+}
+
+// named says which span of the trace has an id.
+func (t tracePage) named(id string, begin time.Time) string {
+	for _, s := range t.Spans {
+		if s.ID == id {
+			return fmt.Sprintf("%s at +%v", s.Name, s.Start.Sub(begin).Round(time.Millisecond))
+		}
+	}
+	return "span " + id
+}
