@@ -94,7 +94,7 @@ func (d *deadLetters) showCommand() *cobra.Command {
 		Short: "Show all there is to know of one dead letter",
 		Long: `show writes what a dead letter says and its body, JSON in lines. What looks like a credential, and what names somebody's
 account, is masked; export writes letters as they are.`,
-		Args: exactly(1, "the id of one dead letter, as list tells it"),
+		Args: one("the id of one dead letter, as list tells it"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return d.with(cmd, nil, func(ctx context.Context, store deadletters.Store, f deadletters.Filter) error {
 				letter, err := store.Find(ctx, args[0], f)
@@ -192,7 +192,7 @@ func (d *deadLetters) exportCommand() *cobra.Command {
 		Long: `export writes a JSON object a line for each letter that the filters let through, as it is, its body in base64: to a file
 that is not there yet and that only its owner can read, or with - to standard output. Nothing is masked, and the letters
 stay where they are.`,
-		Args: exactly(1, "a file to write, or - for standard output"),
+		Args: one("a file to write, or - for standard output"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := args[0]
 			if _, err := os.Lstat(path); path != "-" && !errors.Is(err, os.ErrNotExist) {
@@ -220,7 +220,7 @@ func (d *deadLetters) importCommand() *cobra.Command {
 		Short: "Put exported dead letters back",
 		Long: `import puts letters that export wrote, and that the filters let through, back into the poison queues that they came from,
 under their ids. A letter whose id is there already is passed over, so an import that was interrupted can be repeated.`,
-		Args: exactly(1, "a file that export wrote, or - for standard input"),
+		Args: one("a file that export wrote, or - for standard input"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			from := d.in
 			if args[0] != "-" {
@@ -331,10 +331,10 @@ func (d *deadLetters) selected(ids []string, all bool) error {
 	return nil
 }
 
-// exactly is cobra.ExactArgs that says what is wanted.
-func exactly(n int, what string) cobra.PositionalArgs {
+// one is cobra.ExactArgs(1) that says what is wanted.
+func one(what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
-		if len(args) != n {
+		if len(args) != 1 {
 			return usage(fmt.Errorf("found %d arguments, want %s", len(args), what))
 		}
 		return nil

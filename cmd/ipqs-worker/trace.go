@@ -54,7 +54,7 @@ is in the log. Dead letters and lines of the log have the trace's own id. A repl
 drawn with --follow.`,
 		Example: `  ipqs-worker trace work_d3a0d3a0-0000-4000-8000-000000000001_2026-01-02T03:04:05.678Z
   ipqs-worker trace --url http://tempo:3200 --follow 4bf92f3577b34da6a3ce929d0e0e4736`,
-		Args: exactly(1, "the id of a work or of a trace"),
+		Args: one("the id of a work or of a trace"),
 		RunE: func(cmd *cobra.Command, args []string) error { return p.trace(cmd.Context(), f, args[0]) },
 	}
 	flags := cmd.Flags()
@@ -206,14 +206,14 @@ func (p *program) drawTrace(page tracePage) error {
 		})
 	}
 	_, _ = fmt.Fprintf(p.out, "trace %s  job %s\n", page.TraceID, orDash(page.JobID))
-	line := fmt.Sprintf("%s  spans %d, failed %d, processes %d, took %v",
-		begin.Format(time.RFC3339), len(page.Spans), failed, len(processes), end.Sub(begin).Round(time.Millisecond))
+	facts := []string{fmt.Sprintf("%s  spans %d, failed %d, processes %d, took %v",
+		begin.Format(time.RFC3339), len(page.Spans), failed, len(processes), end.Sub(begin).Round(time.Millisecond))}
 	for _, key := range []string{"opencti.entity.type", "opencti.mode", "opencti.trigger", "opencti.playbook.id"} {
 		if origin[key] != "" {
-			line += "  " + origin[key]
+			facts = append(facts, origin[key])
 		}
 	}
-	_, _ = fmt.Fprintf(p.out, "%s\n\n", line)
+	_, _ = fmt.Fprintf(p.out, "%s\n\n", strings.Join(facts, "  "))
 	if err := tracetree.Render(p.out, drawn); err != nil {
 		return err
 	}

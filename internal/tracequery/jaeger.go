@@ -2,7 +2,6 @@ package tracequery
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 	"time"
 )
@@ -73,5 +72,5 @@ func plain(value json.RawMessage) string {
 	if json.Unmarshal(value, &text) == nil {
 		return text
 	}
-	return strings.TrimSpace(fmt.Sprintf("%s", value))
+	return strings.TrimSpace(string(value))
 }
