@@ -147,12 +147,21 @@ func (e *examination) add(f Finding) {
 	e.tell(f)
 }
 
-func (e *examination) ok(check, found string) { e.add(Finding{check, OK, found, ""}) }
-func (e *examination) warn(check, found, remedy string) { e.add(Finding{check, Warn, found, remedy}) }
+func (e *examination) ok(check, found string) {
+	e.add(Finding{check, OK, found, ""})
+}
 
-func (e *examination) fail(check, found, remedy string) { e.add(Finding{check, Fail, found, remedy}) }
+func (e *examination) warn(check, found, remedy string) {
+	e.add(Finding{check, Warn, found, remedy})
+}
 
-func (e *examination) skip(check, found string) { e.add(Finding{check, Skipped, found, ""}) }
+func (e *examination) fail(check, found, remedy string) {
+	e.add(Finding{check, Fail, found, remedy})
+}
+
+func (e *examination) skip(check, found string) {
+	e.add(Finding{check, Skipped, found, ""})
+}
 
 // within is ctx for one check.
 func (e *examination) within(ctx context.Context) (context.Context, context.CancelFunc) {
