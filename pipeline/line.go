@@ -141,18 +141,7 @@ func (p *Pipeline) observe() (stop func(), err error) {
 				shut = 1
 			}
 			o.ObserveInt64(m.pausedHop, shut, metric.WithAttributes(name))
-			line := p.lines[hop.Name()]
-			if age, known := line.oldest(now); known {
-				o.ObserveFloat64(m.oldest, seconds(age), metric.WithAttributes(name))
-			}
-			line.mu.Lock()
-			if line.known {
-				for queue, n := range line.depths {
-					o.ObserveInt64(m.depth, int64(n), metric.WithAttributes(name, LabelQueue.String(queue)))
-				}
-				o.ObserveInt64(m.consumers, int64(line.seers), metric.WithAttributes(name))
-			}
-			line.mu.Unlock()
+			p.observeLines(o, hop, now)
 		}
 		return nil
 	}, m.depth, m.consumers, m.pausedHop, m.oldest)
@@ -160,6 +149,35 @@ func (p *Pipeline) observe() (stop func(), err error) {
 		return nil, err
 	}
 	return func() { _ = registration.Unregister() }, nil
+}
+
+// observeLines tells of the lines of a hop, of which there is one for each lane.
+func (p *Pipeline) observeLines(o metric.Observer, hop Hop, now time.Time) {
+	name := LabelHop.String(hop.Name())
+	var oldest time.Duration
+	depths, consumers, aged, counted := make(map[string]int), 0, false, false
+	for _, lane := range hop.lanes() {
+		line := p.lines[lane.topic()]
+		if age, known := line.oldest(now); known {
+			oldest, aged = max(oldest, age), true
+		}
+		line.mu.Lock()
+		for queue, n := range line.depths {
+			depths[queue] += n
+		}
+		consumers = max(consumers, line.seers)
+		counted = counted || line.known
+		line.mu.Unlock()
+	}
+	if aged {
+		o.ObserveFloat64(p.meters.oldest, seconds(oldest), metric.WithAttributes(name))
+	}
+	for queue, n := range depths {
+		o.ObserveInt64(p.meters.depth, int64(n), metric.WithAttributes(name, LabelQueue.String(queue)))
+	}
+	if counted {
+		o.ObserveInt64(p.meters.consumers, int64(consumers), metric.WithAttributes(name))
+	}
 }
 
 // counting counts what waits in the queues, again and again, until ctx ends. A queue that can't be counted is left out: we
@@ -185,10 +203,17 @@ func (p *Pipeline) countAll(ctx context.Context, counter Counter) {
 	ctx, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
 	for _, hop := range p.Hops {
-		depths := make(map[string]int)
-		consumers, asked := 0, p.Now()
+		asked, depths, consumers := p.Now(), make(map[string]map[string]int), make(map[string]int)
+		for _, lane := range hop.lanes() {
+			depths[lane.topic()] = make(map[string]int)
+		}
 		for _, topic := range Topics([]Hop{hop}) {
-			at := queueWork
+			at, lane := queueWork, topic.Name
+			if topic.Delay > 0 {
+				lane = topic.Back
+			} else if topic.Name == hop.Poison() {
+				lane = hop.Name()
+			}
 			switch {
 			case topic.Delay > 0:
 				at = queueRetry
@@ -200,11 +225,13 @@ func (p *Pipeline) countAll(ctx context.Context, counter Counter) {
 				p.Logger.LogAttrs(ctx, slog.LevelDebug, "queue not counted", slog.String("topic", topic.Name), slog.String("error", err.Error()))
 				continue
 			}
-			depths[at] += messages
-			if topic.Name == hop.Name() {
-				consumers = seers
+			depths[lane][at] += messages
+			if at == queueWork {
+				consumers[lane] = seers
 			}
 		}
-		p.lines[hop.Name()].look(asked, depths, consumers)
+		for lane, found := range depths {
+			p.lines[lane].look(asked, found, consumers[lane])
+		}
 	}
 }

@@ -122,7 +122,7 @@ func (m *meters) begin(ctx context.Context, hops []Hop, only []string) {
 func (p *Pipeline) metered(hop Hop) message.HandlerMiddleware {
 	name := LabelHop.String(hop.Name())
 	of := metric.WithAttributeSet(attribute.NewSet(name))
-	line := p.lines[hop.Name()]
+	line := p.lines[hop.topic()]
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) ([]*message.Message, error) {
 			trip, m := tripOf(msg), p.meters

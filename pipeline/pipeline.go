@@ -109,7 +109,9 @@ func New(o Options) (*Pipeline, error) {
 	p.narrower, _ = o.Transport.(Narrower)
 	for _, hop := range o.Hops {
 		p.gates[hop.Name()] = newGate(p, hop)
-		p.lines[hop.Name()] = newLine()
+		for _, lane := range hop.lanes() {
+			p.lines[lane.topic()] = newLine()
+		}
 	}
 	p.mount()
 	return p, nil
