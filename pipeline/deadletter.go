@@ -61,7 +61,8 @@ type DeadLetter struct {
 	// Answered says that a playbook waited and went on without us: a replay ends as skipped.
 	Answered bool
 
-	// Body is the message as the hop got it, byte for byte. Metadata are all that the letter has.
+	// Body is the message as the hop got it, byte for byte; but what OpenCTI sent about an account is written anew without
+	// the account, whose password is in it. Metadata are all that the letter has.
 	Body     []byte
 	Metadata message.Metadata
 }

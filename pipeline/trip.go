@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -86,6 +87,7 @@ func (p *Pipeline) opened(hop Hop) message.HandlerMiddleware {
 			trip := &trip{began: p.Now()}
 			if first {
 				trip.job, trip.unreadable = stages.Open(msg.Payload)
+				msg.Payload = discreet(msg.Payload, trip)
 			} else {
 				trip.carried, trip.unreadable = decode(msg, hop.Stage)
 				trip.job = trip.carried.job
@@ -97,6 +99,20 @@ func (p *Pipeline) opened(hop Hop) message.HandlerMiddleware {
 			return next(msg)
 		}
 	}
+}
+
+// discreet is the body that a message to the first hop goes on with, wherever this hop puts it. OpenCTI sends the whole
+// account along with a job about it, password and all, and we read it as ourselves when we need it: a waiting room or a
+// poison queue, where nothing expires, is not to keep it. Of a playbook's job the bundle is wanted back as it is.
+func discreet(body []byte, trip *trip) []byte {
+	r := trip.job.Request
+	if trip.unreadable != nil || r.Playbook != nil || !strings.EqualFold(r.EntityType, "User-Account") {
+		return body
+	}
+	if asked, err := stages.Reopen(trip.job); err == nil {
+		return asked
+	}
+	return body // not where it could be opened
 }
 
 // remember fills in what the message has been through. A dead letter that comes back may have been anywhere.

@@ -34,6 +34,9 @@ import (
 const (
 	token = "planted-token-5b1f6a"
 	key   = "planted-key-9c2e77"
+	// Accounts among the observables have logins that begin, and passwords that end, with these.
+	login    = "planted-login-e41c"
+	password = `planted'p@ss\w0rd`
 )
 
 // binary is the program under test, built once.
@@ -124,6 +127,7 @@ func newWorldOn(t *testing.T, broker openctitest.Broker, connector, version stri
 		w.server.Close()
 		_ = platform.Close()
 		w.ipqs.Close()
+		w.audit()
 		if t.Failed() {
 			t.Logf("the worker's log:\n%s", w.logs.tail(8000))
 		}
@@ -167,6 +171,9 @@ func forget(t *testing.T, url, connector string, c openctitest.Coordinates) {
 		queues = append(queues, "ipqs-worker."+connector+"."+topic.Name)
 	}
 	for _, queue := range queues {
+		if queue != c.Push && queue != c.Listen { // OpenCTI's own
+			checkLeftovers(t, connection, queue)
+		}
 		if _, err := channel.QueueDelete(queue, false, false, false); err != nil {
 			t.Errorf("deleting %s: %v", queue, err)
 		}
@@ -254,7 +261,7 @@ func (p *worker) kill() {
 	<-p.exit
 }
 
-// observables makes n of all six types, each another.
+// observables makes n of all types but files, each another. One in twelve is an account, every other of them with a password.
 func observables(n int) []openctitest.Observable {
 	makers := []func(i int) openctitest.Observable{
 		func(i int) openctitest.Observable { return observable("IPv4-Addr", "198.18.%d.%d", i/256, i%256) },
@@ -269,6 +276,12 @@ func observables(n int) []openctitest.Observable {
 	list := make([]openctitest.Observable, n)
 	for i := range list {
 		list[i] = makers[i%len(makers)](i)
+		if i%12 == 11 {
+			list[i] = account(fmt.Sprintf("%s-%d", login, i), "")
+			if i%24 == 11 {
+				list[i] = account(fmt.Sprintf("%s-%d", login, i), fmt.Sprint(i, password))
+			}
+		}
 		if i%3 == 0 {
 			list[i].Markings = []string{"TLP:GREEN"}
 		}
@@ -278,6 +291,12 @@ func observables(n int) []openctitest.Observable {
 
 func observable(kind, format string, args ...any) openctitest.Observable {
 	return openctitest.Observable{Type: kind, Value: fmt.Sprintf(format, args...), CreatedAt: "2026-01-02T03:04:05.678Z"}
+}
+
+func account(login, password string) openctitest.Observable {
+	o := observable("User-Account", "%s", login)
+	o.Account = &openctitest.Account{Login: login, Credential: password}
+	return o
 }
 
 // job is an observable and the work that asks for it.

@@ -22,6 +22,7 @@ import (
 	"opencti-ipqs-worker/internal/app"
 	"opencti-ipqs-worker/internal/config"
 	"opencti-ipqs-worker/internal/opencti"
+	"opencti-ipqs-worker/internal/secrettest"
 	"opencti-ipqs-worker/internal/standin"
 	"opencti-ipqs-worker/pipeline"
 )
@@ -47,14 +48,15 @@ func connect(ctx context.Context, tb testing.TB, o standin.Options, to *pushed, 
 	if err != nil {
 		tb.Fatal(err)
 	}
+	log, tap := &journal{}, &tap{}
 	running, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() {
 		done <- app.Run(running, app.Options{
-			Config: c, Logger: slog.New(slog.DiscardHandler), Version: "test", Observe: observe,
+			Config: c, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), Version: "test", Observe: observe,
 			Connect: func(ctx context.Context, r opencti.Registration, topics []pipeline.Topic) (app.Carrier, error) {
 				carrier, err := world.Connect(ctx, r, topics)
-				return recording{carrier, to}, err
+				return recording{tapped{carrier, tap}, to}, err
 			},
 		})
 	}()
@@ -64,6 +66,15 @@ func connect(ctx context.Context, tb testing.TB, o standin.Options, to *pushed, 
 			tb.Errorf("Run() = %v", err)
 		}
 		world.Close()
+		places := map[string]string{"log": log.text.String()}
+		for place, text := range map[string][]string{"headers": tap.metadata, "messages": tap.bodies, "objects": tap.objects} {
+			if len(text) > 0 { // a test may be about a connector that does nothing
+				places[place] = strings.Join(text, "\n")
+			}
+		}
+		for _, found := range secrettest.Find(places, standin.Key, standin.Token) {
+			tb.Error(found)
+		}
 	})
 	if err := world.Registered(ctx); err != nil {
 		tb.Fatal(err)

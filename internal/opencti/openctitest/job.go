@@ -280,6 +280,16 @@ func (p *Platform) playbookJob(o *Observable) (executionID string, message map[s
 func (p *Platform) stix(o *Observable) map[string]any {
 	kind, _, _ := strings.Cut(o.standardID, "--")
 	converted := map[string]any{"id": o.standardID, "spec_version": "2.1", "type": kind, "value": o.Value}
+	if o.Account != nil {
+		delete(converted, "value")
+		for key, text := range map[string]string{
+			"account_login": o.Account.Login, "user_id": o.Account.UserID, "credential": o.Account.Credential,
+		} {
+			if text != "" {
+				converted[key] = text
+			}
+		}
+	}
 	extra := map[string]any{"extension_type": "property-extension"}
 	target := extra
 	if slices.Contains([]string{"Phone-Number", "Hostname", "Text", "User-Agent", "Bank-Account", "Payment-Card"}, o.Type) {

@@ -189,6 +189,16 @@ func TestStixEntity(t *testing.T) {
 	}
 }
 
+// TestStixEntityOfAnAccount: the platform sends it whole, with its password.
+func TestStixEntityOfAnAccount(t *testing.T) {
+	t.Parallel()
+	p, _ := platform(t, "7.260817.0")
+	o, _ := p.Observable(p.AddObservable(Observable{Type: "User-Account", Account: &Account{Login: "jdoe", Credential: "pw"}}))
+	if got := p.stix(&o); got["account_login"] != "jdoe" || got["credential"] != "pw" || got["value"] != nil || got["user_id"] != nil {
+		t.Errorf("the account is sent as %v, want its login and password", got)
+	}
+}
+
 func TestStandardIDs(t *testing.T) {
 	t.Parallel()
 	p, _ := platform(t, "")
