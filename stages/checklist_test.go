@@ -3,6 +3,7 @@ package stages
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -238,7 +239,7 @@ func TestChecklist13_TimedOutIsNotInvalid(t *testing.T) {
 
 func TestChecklist14_AStrangersTextIsNoMarkdown(t *testing.T) {
 	t.Parallel()
-	escapes := regexp.MustCompile(`(?s)\\.`) // a backslash and what it makes plain text
+	inert := regexp.MustCompile("(?s)\\\\.|`[^`|\n]*`") // a backslash and what it makes plain text, and code
 	const hostile = "</td>|x|\n# [click](http://evil.example) ![i](http://evil.example/i.png) <script>alert(1)</script> `c` **b** ~~s~~ &lt;"
 	quoted, err := json.Marshal(hostile)
 	if err != nil {
@@ -257,7 +258,7 @@ func TestChecklist14_AStrangersTextIsNoMarkdown(t *testing.T) {
 	for _, tt := range tests {
 		r := report(tt.kind, tt.fields)
 		e := opencti.Entity{Type: "Url", Value: hostile, StandardID: "url--1"}
-		note := escapes.ReplaceAllString(noteText(&e, Scoring{}.verdict(r), r, false), "")
+		note := inert.ReplaceAllString(noteText(&e, Scoring{}.verdict(r), r, false), "")
 		for _, raw := range []string{"<", "[", "]", "://", "**b", "~", "`", "!", "&"} {
 			if at := strings.Index(note, raw); at >= 0 {
 				t.Errorf("%s: the note has %q as it came: …%s…", tt.kind, raw, note[max(0, at-20):min(len(note), at+40)])
@@ -294,24 +295,43 @@ func TestPersonalDataIsLeftOutUnlessAskedFor(t *testing.T) {
 	}
 }
 
-// Whatever a stranger writes, nothing of it is left that begins markup or a line.
+// Whatever a stranger writes, nothing of it is left that begins markup or a line, nor what a renderer would make a link of.
 func FuzzEscape(f *testing.F) {
-	for _, seed := range []string{"", "plain", "a|b", "\\|", "\\\\", "`", "<b>", "x\r\ny", "\u2028", "\u202e", "&#124;", "www.x", "a://b", "\xff"} {
+	for _, seed := range []string{
+		"", "plain", "a|b", "\\|", "\\\\", "`", "<b>", "x\r\ny", "\u2028", "\u202e", "&#124;", "www.x", "a://b", "\xff", "WWW.x|", "a@b`c", "`://`", "\\`@",
+	} {
 		f.Add(seed)
 	}
+	links := regexp.MustCompile(`(?i)https?://|www\.|[-.\w+]@[-\w]`)
 	f.Fuzz(func(t *testing.T, text string) {
 		escaped := []rune(escape(text))
+		var shown []rune // but for what is in code
 		for i := 0; i < len(escaped); i++ {
-			r := escaped[i]
-			switch {
+			switch r := escaped[i]; {
 			case r == '\\':
 				i++ // what follows is text
 				if i == len(escaped) {
 					t.Fatalf("escape(%q) = %q ends in a backslash, which would escape what follows", text, string(escaped))
 				}
+				shown = append(shown, escaped[i])
+			case r == '`':
+				length := slices.Index(escaped[i+1:], '`')
+				if length < 1 || slices.ContainsFunc(escaped[i+1:i+1+length], func(r rune) bool { return r == '|' || r == '\n' || r == '\r' }) {
+					t.Fatalf("escape(%q) = %q has code that does not end, or has a bar in it", text, string(escaped))
+				}
+				i += length + 1
+				if i+1 < len(escaped) && escaped[i+1] == '`' {
+					t.Fatalf("escape(%q) = %q has code that ends in more than a backtick", text, string(escaped))
+				}
+				shown = append(shown, '\x00')
 			case strings.ContainsRune(markup, r) || r == '\n' || r == '\r':
 				t.Fatalf("escape(%q) = %q leaves %q", text, string(escaped), r)
+			default:
+				shown = append(shown, r)
 			}
+		}
+		if link := links.FindString(string(shown)); link != "" {
+			t.Fatalf("escape(%q) = %q would be shown with a link from %q on", text, string(escaped), link)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package stages
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -98,25 +99,42 @@ func list(l ipqs.List) string {
 }
 
 // escape makes a stranger's text stand in a table's cell as text: no markup, no HTML, no link, no line break.
+//
+// A backslash keeps no renderer from making a link of a bare address: OpenCTI's looks for them in the text that is left when
+// backslashes are gone (GitHub's autolinks, as remark-gfm has them). In code it looks for none. So what it would take for an
+// address stands in code; where that cannot be, as a cell's code can have no bar, only the part that makes it one does.
 func escape(text string) string {
-	var b strings.Builder
-	for _, r := range text {
+	text = strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsControl(r) || r == '\u2028' || r == '\u2029':
-			b.WriteByte(' ')
-			continue
+			return ' '
 		case unicode.Is(unicode.Bidi_Control, r):
-			continue // would show the rest of the line in another order than it has
-		case strings.ContainsRune(markup, r):
+			return -1 // would show the rest of the line in another order than it has
+		}
+		return r
+	}, text)
+	if !linked.MatchString(text) {
+		return plain(text)
+	}
+	if !strings.ContainsAny(text, "`|\\") {
+		return "`" + text + "`"
+	}
+	return linked.ReplaceAllString(plain(text), "`$0`")
+}
+
+func plain(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if strings.ContainsRune(markup, r) {
 			b.WriteByte('\\')
 		}
 		b.WriteRune(r)
 	}
-	return unlinked.Replace(b.String())
+	return b.String()
 }
 
-// unlinked keeps renderers that make links of bare addresses from making any: nobody should visit these by a slip.
-var unlinked = strings.NewReplacer("://", "\\://", "www.", "www\\.")
+// linked is what makes an address of a text: nobody should visit one by a slip.
+var linked = regexp.MustCompile(`(?i)(www\.|://|@)+`)
 
 // markup is what can begin markup in the middle of a line. Dots, dashes and slashes can't, and stay readable.
 const markup = "\\`*_[]<>|~&!"
