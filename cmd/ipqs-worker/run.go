@@ -24,10 +24,6 @@ import (
 // some 30 MiB, and a few large messages would leave as many hundred behind. GOMEMLIMIT sets another one.
 const softMemory = 150 << 20
 
-// garbage is how much more the heap may grow by, in per cent, before garbage is collected. A worker's heap is so small that
-// with Go's 100 the collector looks through the stacks of its many goroutines all the time. GOGC sets another one.
-const garbage = 200
-
 func (p *program) runCommand() *cobra.Command {
 	var hops, concurrency []string
 	cmd := &cobra.Command{
@@ -68,9 +64,6 @@ many questions to IPQS are under way at once.`,
 			}
 			if os.Getenv("GOMEMLIMIT") == "" {
 				debug.SetMemoryLimit(softMemory)
-			}
-			if os.Getenv("GOGC") == "" {
-				debug.SetGCPercent(garbage)
 			}
 			ctx := cmd.Context()
 			about := telemetry.Options{

@@ -20,7 +20,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -42,9 +41,6 @@ func run(ctx context.Context, args []string) error {
 	}
 	if len(args) > 0 && args[0] == "run" {
 		return profiled(ctx)
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200) // as the worker has it, for what is measured in this process
 	}
 	o := bench.Options{URL: os.Getenv("TEST_AMQP_URL"), Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	var only string
