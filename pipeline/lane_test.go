@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -42,7 +43,7 @@ func TestUrgentJobsDoNotWaitBehindTheOthers(t *testing.T) {
 				slow.Prefetch, slow.Urgent, slow.Stage.Timeout = 1, 1, time.Hour
 				l := start(t, &told{}, step("a", 1, pass), slow)
 				for i := range 100 {
-					put(t, l.transport, "a", message.NewMessage(fmt.Sprint(i), fmt.Appendf(nil,
+					put(t, l.transport, "a", message.NewMessage(strconv.Itoa(i), fmt.Appendf(nil,
 						`{"internal":{"work_id":"work_%d","mode":"auto","applicant_id":"somebody"},"event":{"entity_id":"x"}}`, i)))
 				}
 				synctest.Wait()
@@ -108,7 +109,7 @@ func TestBothLanesPause(t *testing.T) {
 		hop.Urgent = 1
 		l := start(t, &told{}, step("a", 1, pass), hop)
 		for i, mode := range []string{"auto", "manual", "auto", "manual"} {
-			put(t, l.transport, "a", message.NewMessage(fmt.Sprint(i), fmt.Appendf(nil,
+			put(t, l.transport, "a", message.NewMessage(strconv.Itoa(i), fmt.Appendf(nil,
 				`{"internal":{"work_id":"work_%d","mode":%q},"event":{"entity_id":"x"}}`, i, mode)))
 		}
 		time.Sleep(10 * time.Second) // of the bubble
