@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync/atomic"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
