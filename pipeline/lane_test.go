@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"sync/atomic"
-	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
