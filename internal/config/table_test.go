@@ -72,58 +72,6 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// TestEveryOptionHasAnEffect sets each option to something else than its default and sees that the configuration changes.
-func TestEveryOptionHasAnEffect(t *testing.T) {
-	t.Parallel()
-	cert, key := certificate(t)
-	values := map[string]string{
-		"OPENCTI_URL": "http://other", "OPENCTI_TOKEN": "other", "OPENCTI_SSL_VERIFY": "no", "OPENCTI_JSON_LOGGING": "no",
-		"OPENCTI_CUSTOM_HEADERS": "a:b", "CONNECTOR_ID": "00000000-0000-4000-8000-000000000000", "CONNECTOR_NAME": "other",
-		"CONNECTOR_SCOPE": "Url", "CONNECTOR_AUTO": "yes", "CONNECTOR_AUTO_UPDATE": "yes", "CONNECTOR_ONLY_CONTEXTUAL": "yes",
-		"CONNECTOR_CONFIDENCE_LEVEL": "0", "CONNECTOR_LOG_LEVEL": "error", "IPQS_PRIVATE_KEY": "other",
-		"IPQS_BASE_URL": "https://other", "IPQS_IP_ADD_RELATIONSHIPS": "no", "IPQS_DOMAIN_ADD_RELATIONSHIPS": "no",
-		"IPQS_IP_ADD_COUNTRY": "yes", "IPQS_RISK_MODEL": "guidance", "IPQS_FLAG_LABELS": "no", "IPQS_INDICATOR_MIN_SCORE": "51",
-		"IPQS_DETECTION_MIN_SCORE": "90", "IPQS_INCLUDE_PERSONAL_DATA": "yes",
-		"IPQS_DEFAULT_TLP": "green", "IPQS_MAX_TLP": "red", "IPQS_SKIP_PRIVATE": "no", "MQ_HOST": "h", "MQ_PORT": "1",
-		"MQ_VHOST": "/", "MQ_USER": "u", "MQ_PASS": "p", "MQ_USE_SSL": "no", "MQ_USE_SSL_CA": cert, "MQ_USE_SSL_CERT": cert,
-		"MQ_USE_SSL_KEY": key, "MQ_USE_SSL_PASSPHRASE": "p", "HTTPS_CA_CERTIFICATES": cert,
-		"CONNECTOR_QUEUE_PROTOCOL": "API", "CONNECTOR_LISTEN_PROTOCOL": "api", "CONNECTOR_LISTEN_PROTOCOL_API_PORT": "1",
-		"CONNECTOR_LISTEN_PROTOCOL_API_PATH": "/", "CONNECTOR_LISTEN_PROTOCOL_API_URI": "http://other",
-		"CONNECTOR_LISTEN_PROTOCOL_API_SSL": "yes", "LISTEN_PROTOCOL_API_SSL_CERT": cert, "LISTEN_PROTOCOL_API_SSL_KEY": key,
-		"LISTEN_PROTOCOL_API_SSL_PASSPHRASE": "p",
-		"MQ_USE_SSL_REJECT_UNAUTHORIZED":     "no", "WORKER_QUEUE_TYPE": "quorum",
-		"WORKER_LOOKUP_CONCURRENCY": "1", "WORKER_CONCURRENCY": "publish=4", "WORKER_SHUTDOWN_TIMEOUT": "1s", "CONNECTOR_METRICS_PORT": "0",
-		"WORKER_METRICS_HOST": "127.0.0.1", "WORKER_DEBUG_PORT": "0", "WORKER_DEBUG_HOST": "::1", "CONNECTOR_EXPOSE_METRICS": "false",
-		"TRACE_OBSERVABLE_VALUES": "true", "PLAYBOOK_MAX_WAIT": "1s",
-		"IPQS_IP_STRICTNESS": "3", "IPQS_IP_FAST": "yes", "IPQS_IP_ALLOW_PUBLIC_ACCESS_POINTS": "yes",
-		"IPQS_IP_LIGHTER_PENALTIES": "yes", "IPQS_IP_MOBILE": "yes", "IPQS_EMAIL_TIMEOUT": "60s", "IPQS_EMAIL_FAST": "yes",
-		"IPQS_EMAIL_SUGGEST_DOMAIN": "yes", "IPQS_EMAIL_STRICTNESS": "2", "IPQS_EMAIL_ABUSE_STRICTNESS": "2",
-		"IPQS_PHONE_COUNTRY": "us, CA", "IPQS_PHONE_STRICTNESS": "2", "IPQS_PHONE_ENHANCED_LINE_CHECK": "yes",
-		"IPQS_PHONE_SMS_PUMPING": "yes", "IPQS_URL_STRICTNESS": "2", "IPQS_URL_FAST": "yes", "IPQS_URL_TIMEOUT": "10s",
-		"IPQS_ARTIFACT_SCAN": "yes", "IPQS_ARTIFACT_MAX_SIZE": "1", "IPQS_ARTIFACT_SCAN_WAIT": "24h",
-		"IPQS_CACHE_TTL": "1h", "IPQS_CACHE_NEGATIVE_TTL": "0", "IPQS_CACHE_SIZE": "1", "IPQS_REENRICH_INTERVAL": "1h",
-		"IPQS_DAILY_BUDGET": "1", "IPQS_CREDIT_RESERVE": "0", "IPQS_ACCOUNT_INTERVAL": "1m", "IPQS_OVER_BUDGET": "skip",
-		"IPQS_RATE_LIMIT": "1", "IPQS_RATE_SHARE": "2", "CACHE_URL": "redis://localhost",
-	}
-	other := map[string]string{
-		"MQ_USE_SSL_CERT": "MQ_USE_SSL_KEY=" + key, "MQ_USE_SSL_KEY": "MQ_USE_SSL_CERT=" + cert,
-		"CONNECTOR_LISTEN_PROTOCOL": "CONNECTOR_LISTEN_PROTOCOL_API_URI=http://other",
-		"IPQS_ARTIFACT_SCAN":        "CONNECTOR_SCOPE=Url,Artifact",
-	}
-	for _, o := range Table() {
-		if o.Env == "CONNECTOR_TYPE" {
-			continue // there is only one
-		}
-		c, warnings, err := Load(Options{Path: noFile(t), Environ: minimal(o.Env+"="+values[o.Env], other[o.Env])})
-		if err != nil || len(warnings) > 0 {
-			t.Errorf("Load() with %s=%s: %v, %v", o.Env, values[o.Env], warnings, err)
-		}
-		if cmp.Equal(c, defaults()) {
-			t.Errorf("Load() with %s=%s is the same as without", o.Env, values[o.Env])
-		}
-	}
-}
-
 // TestSample checks that config.yml.sample is what the table says; -update rewrites it.
 func TestSample(t *testing.T) {
 	t.Parallel()
