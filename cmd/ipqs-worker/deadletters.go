@@ -46,7 +46,7 @@ command goes through a queue, another sees what is left of it.`,
   ipqs-worker dead-letters show 01K9Z8Q4M3TBV5E2CJ6W7XN0RA
   ipqs-worker dead-letters replay --reason quota_exhausted --rate 5
   ipqs-worker dead-letters export letters.jsonl && ipqs-worker dead-letters drop --older 30d --yes`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return usage(errors.New("dead-letters: want one of list, show, replay, drop, export, import"))
 		},
@@ -68,7 +68,7 @@ func (d *deadLetters) listCommand() *cobra.Command {
 		Short: "List the dead letters, the oldest of each hop first",
 		Long: `list writes a line for each dead letter that the filters let through: a table, or with --output json one JSON object a
 line. How many there are is told on standard error.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			row, flush, err := d.rows(output)
 			if err != nil {
@@ -110,7 +110,7 @@ account, is masked; export writes letters as they are.`,
 func (d *deadLetters) replayCommand() *cobra.Command {
 	var replay deadletters.Replay
 	var all, dry bool
-	var output string
+	var output, file string
 	cmd := &cobra.Command{
 		Use:   "replay ID… | --all | filters",
 		Short: "Give dead letters back to the hops that gave them up",
@@ -121,7 +121,10 @@ through, or --all. Works of the letters ended in error long ago; OpenCTI adds wh
   ipqs-worker dead-letters replay --hop lookup --older 1h --rate 5 --limit 1000
   ipqs-worker dead-letters replay --from resolve 01K9Z8Q4M3TBV5E2CJ6W7XN0RA`,
 		RunE: func(cmd *cobra.Command, ids []string) error {
+			ids, err := d.ids(ids, file)
 			switch {
+			case err != nil:
+				return usage(err)
 			case cmd.Flags().Changed("rate") && !(replay.Rate > 0 && replay.Rate <= 1e6):
 				return usage(fmt.Errorf("--rate is %v: want letters a second, more than 0", replay.Rate))
 			case cmd.Flags().Changed("limit") && replay.Limit < 1:
@@ -141,17 +144,18 @@ through, or --all. Works of the letters ended in error long ago; OpenCTI adds wh
 					tally, err := store.Preview(ctx, f, replay, row)
 					return d.ended(tally, errors.Join(err, flush()), "would be replayed", f)
 				}
-				done, err := d.progress(ctx, store, f, &replay)
+				shown, err := d.progressOf(ctx, &store, f, replay.Limit)
 				if err != nil {
 					return err
 				}
 				tally, err := store.Replay(ctx, f, replay)
-				done()
+				shown.done()
 				return d.ended(tally, err, "replayed", f)
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "every dead letter")
+	addFile(cmd, &file, "file with one id a line")
 	cmd.Flags().StringVar(&replay.From, "from", "", "hop to begin again at: "+pipeline.FirstHop)
 	cmd.Flags().Float64Var(&replay.Rate, "rate", 0, "letters a second at most")
 	cmd.Flags().IntVar(&replay.Limit, "limit", 0, "letters at most")
@@ -162,12 +166,17 @@ through, or --all. Works of the letters ended in error long ago; OpenCTI adds wh
 
 func (d *deadLetters) dropCommand() *cobra.Command {
 	var all, yes bool
+	var file string
 	cmd := &cobra.Command{
 		Use:   "drop ID… | --all | filters",
 		Short: "Delete dead letters for good",
 		Long: `drop deletes letters: those with the ids, those that the filters let through, or --all. There is no way back but an export
 that was made before, so it asks for --yes; list shows what the same filters let through.`,
 		RunE: func(cmd *cobra.Command, ids []string) error {
+			ids, err := d.ids(ids, file)
+			if err != nil {
+				return usage(err)
+			}
 			if err := d.selected(ids, all); err != nil {
 				return err
 			}
@@ -175,12 +184,18 @@ that was made before, so it asks for --yes; list shows what the same filters let
 				return usage(errors.New("drop deletes for good: look at what it is with list, keep it with export, then say --yes"))
 			}
 			return d.with(cmd, ids, func(ctx context.Context, store deadletters.Store, f deadletters.Filter) error {
+				shown, err := d.progressOf(ctx, &store, f, 0)
+				if err != nil {
+					return err
+				}
 				tally, err := store.Drop(ctx, f)
+				shown.done()
 				return d.ended(tally, err, "dropped", f)
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "every dead letter")
+	addFile(cmd, &file, "file with one id a line")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do it")
 	return cmd
 }
@@ -199,11 +214,16 @@ stay where they are.`,
 				return usage(fmt.Errorf("%s is there already: want a new file", path))
 			}
 			return d.with(cmd, nil, func(ctx context.Context, store deadletters.Store, f deadletters.Filter) error {
+				shown, err := d.progressOf(ctx, &store, f, 0)
+				if err != nil {
+					return err
+				}
 				var tally deadletters.Tally
-				err := d.write(path, func(w io.Writer) (err error) {
+				err = d.write(path, func(w io.Writer) (err error) {
 					tally, err = store.Export(ctx, f, w)
 					return err
 				})
+				shown.done()
 				if err != nil {
 					return err
 				}
@@ -215,13 +235,19 @@ stay where they are.`,
 }
 
 func (d *deadLetters) importCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "import FILE|-",
+	var file string
+	cmd := &cobra.Command{
+		Use:   "import FILE|- | --file FILE",
 		Short: "Put exported dead letters back",
 		Long: `import puts letters that export wrote, and that the filters let through, back into the poison queues that they came from,
 under their ids. A letter whose id is there already is passed over, so an import that was interrupted can be repeated.`,
-		Args: one("a file that export wrote, or - for standard input"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if file != "" {
+				args = append(args, file)
+			}
+			if err := one("a file that export wrote, or - for standard input")(cmd, args); err != nil {
+				return err
+			}
 			from := d.in
 			if args[0] != "-" {
 				file, err := os.Open(args[0])
@@ -232,7 +258,10 @@ under their ids. A letter whose id is there already is passed over, so an import
 				from = file
 			}
 			return d.with(cmd, nil, func(ctx context.Context, store deadletters.Store, f deadletters.Filter) error {
+				shown := d.progress(0)
+				store.Seen = shown.step
 				result, err := store.Import(ctx, f, from)
+				shown.done()
 				text := "imported " + result.Done.String()
 				if result.Duplicates > 0 {
 					text += fmt.Sprintf(", passed over %d that are there already", result.Duplicates)
@@ -248,6 +277,8 @@ under their ids. A letter whose id is there already is passed over, so an import
 			})
 		},
 	}
+	addFile(cmd, &file, "file that export wrote")
+	return cmd
 }
 
 // with connects and does something with the letters that ids and filters mean.
@@ -329,6 +360,30 @@ func (d *deadLetters) selected(ids []string, all bool) error {
 		return usage(errors.New("which dead letters? want ids, a filter (--hop, --reason, --type, --older, --newer), or --all"))
 	}
 	return nil
+}
+
+// ids returns the ids that arguments or a file name.
+func (d *deadLetters) ids(args []string, file string) ([]string, error) {
+	switch {
+	case file == "":
+		return args, nil
+	case len(args) > 0:
+		return nil, errors.New("ids come from arguments or from --file: give one of the two")
+	}
+	lines, err := d.lines(file)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, line := range lines {
+		if id := strings.TrimSpace(line); id != "" && !strings.HasPrefix(id, "#") {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, fmt.Errorf("%s holds no id: want one a line", source(file))
+	}
+	return ids, nil
 }
 
 // one is cobra.ExactArgs(1) that says what is wanted.

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"opencti-ipqs-worker/internal/deadletters"
 	"opencti-ipqs-worker/pipeline"
@@ -73,31 +72,22 @@ func (d *deadLetters) ended(t deadletters.Tally, err error, done string, f deadl
 	return errors.Join(problems...)
 }
 
-// progress shows on a terminal how far a replay is. done ends that. How many letters there are is the depth of their queues:
-// looking through them would take them in hand, and a quorum queue gives them back only after a while, too late for the replay.
-func (d *deadLetters) progress(ctx context.Context, store deadletters.Store, f deadletters.Filter, replay *deadletters.Replay) (done func(), err error) {
-	file, ok := d.err.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return func() {}, nil
+// progressOf shows on a terminal how far it is with the letters. How many there are is the depth of their queues: looking
+// through them would take them in hand, and a quorum queue gives them back only after a while, too late for a replay.
+func (d *deadLetters) progressOf(ctx context.Context, store *deadletters.Store, f deadletters.Filter, limit int) (*progress, error) {
+	shown := d.progress(0)
+	if shown == nil {
+		return nil, nil //nolint:nilnil // nothing to show is no error
 	}
-	total, err := store.AtMost(ctx, f, *replay)
-	if err != nil || total == 0 {
-		return func() {}, err
+	if !f.IsZero() {
+		f.IDs, limit = nil, 0 // to find some of them, all are looked at
 	}
-	gone := 0
-	replay.Each = func(pipeline.DeadLetter) {
-		gone++
-		_, _ = io.WriteString(file, bar(gone, total))
+	var err error
+	if shown.total, err = store.AtMost(ctx, f, deadletters.Replay{Limit: limit}); err != nil {
+		return nil, err
 	}
-	return func() { _, _ = fmt.Fprintln(file) }, nil
-}
-
-// bar writes how far something is; more than the total may have come since it was counted.
-func bar(gone, total int) string {
-	const width = 40
-	total = max(total, gone)
-	filled := width * gone / total
-	return fmt.Sprintf("\r%s%s %d/%d", strings.Repeat("█", filled), strings.Repeat("░", width-filled), gone, total)
+	store.Seen = shown.step
+	return shown, nil
 }
 
 // write makes a file by a function, whole or not at all; - is standard output.

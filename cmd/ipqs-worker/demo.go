@@ -24,7 +24,7 @@ throttling, failing now and then, refusing what is no address.
 
 It ends with a summary, and status 0 only if every job is accounted for: published, skipped with a reason, or
 dead-lettered with its reason, and its work complete in OpenCTI.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if jobs < 1 {
 				return usage(fmt.Errorf("--jobs is %d: want 1 or more", jobs))
@@ -59,7 +59,7 @@ func (p *program) demoServeCommand() *cobra.Command {
 processes of their own: it is what deploy/compose.demo.yaml is made of. It needs a RabbitMQ. At the beginning it prints the
 variables that a worker needs; what was enriched is kept in memory, so this is for hours.`,
 		Example: `  ipqs-worker demo serve --amqp amqp://localhost/ --rate 5`,
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !(o.Rate >= 0 && o.Rate <= 1000) {
 				return usage(fmt.Errorf("--rate is %v: want 0 to 1000", o.Rate))

@@ -31,7 +31,7 @@ the workers of the same configuration make, which overwrites the one before. In 
 when it ends. Workers may run beside it.
 
 Exit status: 0 nothing fails, 1 something does.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "table" && output != "json" {
 				return usage(fmt.Errorf("--output is %q: want table or json", output))

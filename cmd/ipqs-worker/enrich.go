@@ -56,21 +56,37 @@ Output: a table; with --output json an array with one object per value; with --o
 			if !verbose {
 				logger = slog.New(slog.DiscardHandler) // what came of each value is in the results
 			}
-			results, err := app.EnrichAll(cmd.Context(), app.EnrichOptions{Config: c, Logger: logger, Version: versionText()}, observables)
+			var shown *progress
+			if !verbose { // the log would run into it
+				shown = p.progress(distinct(observables))
+			}
+			results, err := app.EnrichAll(cmd.Context(), app.EnrichOptions{
+				Config: c, Logger: logger, Version: versionText(), Done: func(app.Result) { shown.step() },
+			}, observables)
+			shown.done()
 			if err != nil && !errors.Is(err, context.Canceled) {
 				return &statusError{exitFailure, err}
 			}
-			if err := render(p.out, results); err != nil {
+			if err := render(p.out, results, p.coloured()); err != nil {
 				return &statusError{exitFailure, fmt.Errorf("writing the results: %w", err)}
 			}
 			return unanswered(results)
 		},
 	}
 	cmd.Flags().StringVarP(&typeName, "type", "t", "", "type of every value: "+strings.Join(observable.Types(), ", "))
-	cmd.Flags().StringVarP(&file, "file", "f", "", "file with one value a line; - is standard input")
+	addFile(cmd, &file, "file with one value a line")
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or stix")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log to standard error what happens, as far as CONNECTOR_LOG_LEVEL says")
 	return cmd
+}
+
+// distinct is how many observables there are to look up.
+func distinct(observables []observable.Observable) int {
+	all := make(map[observable.Observable]bool, len(observables))
+	for _, o := range observables {
+		all[o] = true
+	}
+	return len(all)
 }
 
 // unanswered is the error of a run in which some values got no answer; the results name them.

@@ -31,7 +31,7 @@ func (p *program) healthCommand() *cobra.Command {
 /readyz on CONNECTOR_METRICS_PORT. With --live it asks /livez: whether the worker goes round at all, whoever else is away.
 
 Exit status: 0 it is, 1 it is not, and says why; 2 wrong configuration.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, _, err := config.Load(config.Options{Path: p.configPath, PathSet: p.configPath != "", Environ: p.environ})
 			if err != nil {

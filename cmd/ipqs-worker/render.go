@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,15 +13,30 @@ import (
 )
 
 // renderers print results, by the name that --output knows them by.
-var renderers = map[string]func(io.Writer, []app.Result) error{
+var renderers = map[string]func(io.Writer, []app.Result, bool) error{
 	"table": renderTable,
 	"json":  renderJSON,
 	"stix":  renderSTIX,
 }
 
-func renderTable(w io.Writer, results []app.Result) error {
+// colours of levels, by the first word of what the models call them. All are of one length, for the table counts them into
+// the width of its cells.
+var colours = map[string]string{
+	"CRITICAL": red, "HIGH": red, "MALICIOUS": red, "DEAD-LETTERED": red,
+	"MEDIUM": yellow, "MODERATE": yellow, "SUSPICIOUS": yellow,
+	"LOW": green, "CLEAN": green,
+}
+
+func renderTable(w io.Writer, results []app.Result, coloured bool) error {
+	paint := func(text string) string {
+		if !coloured {
+			return text
+		}
+		word, _, _ := strings.Cut(strings.ToUpper(text), " ")
+		return cmp.Or(colours[word], usual) + text + plain
+	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "VALUE\tTYPE\tSCORE\tLEVEL\tSIGNALS")
+	_, _ = fmt.Fprintf(table, "VALUE\tTYPE\tSCORE\t%s\tSIGNALS\n", paint("LEVEL"))
 	for _, r := range results {
 		score := "-"
 		if r.Score != nil {
@@ -35,19 +51,19 @@ func renderTable(w io.Writer, results []app.Result) error {
 		case r.Score == nil:
 			level = "UNKNOWN"
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", clip(r.Value, 60), r.Type, score, orDash(level), orDash(signals))
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", clip(r.Value, 60), r.Type, score, paint(orDash(level)), orDash(signals))
 	}
 	return table.Flush()
 }
 
-func renderJSON(w io.Writer, results []app.Result) error {
+func renderJSON(w io.Writer, results []app.Result, _ bool) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(results)
 }
 
-func renderSTIX(w io.Writer, results []app.Result) error {
+func renderSTIX(w io.Writer, results []app.Result, _ bool) error {
 	bundle, err := app.Union(results)
 	if err != nil {
 		return err

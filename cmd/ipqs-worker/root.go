@@ -88,6 +88,7 @@ Exit status: 0 done, 1 something could not be done, 2 wrong arguments, configura
 		Example: `  ipqs-worker demo                          see it work, without accounts, broker or network
   ipqs-worker enrich 198.51.100.7           look something up right now
   ipqs-worker run                           be the connector`,
+		Args:          noArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -100,6 +101,7 @@ Exit status: 0 done, 1 something could not be done, 2 wrong arguments, configura
 		return cmd.Help()
 	}
 	root.PersistentFlags().StringVar(&p.configPath, "config", "", "configuration file (default: config.yml, if there is one)")
+	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(p.runCommand(), p.enrichCommand(), p.deadLettersCommand(), p.healthCommand(), p.statusCommand(), p.doctorCommand(), p.traceCommand(), p.demoCommand(), p.versionCommand(), p.manCommand())
 	return root
@@ -109,7 +111,7 @@ func (p *program) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  func(*cobra.Command, []string) error { return p.printVersion() },
 	}
 }

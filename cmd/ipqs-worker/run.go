@@ -48,7 +48,7 @@ many questions to IPQS are under way at once.`,
   ipqs-worker run --hops lookup                   where IPQS is asked, and nowhere else
   ipqs-worker run --hops lookup --concurrency lookup=64
   ipqs-worker run --hops resolve,score,bundle,publish --concurrency resolve=16,publish=64`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, logger, level, err := p.configureLevel(config.ForRun)
 			if err != nil {

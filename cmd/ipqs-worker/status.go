@@ -47,7 +47,7 @@ Exit status: 0, or 1 if nobody could be asked.`,
 		Example: `  ipqs-worker status
   ipqs-worker status --watch --worker worker-1:9095 --worker worker-2:9095
   ipqs-worker status --workers-only --output json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.status(cmd.Context(), f) },
 	}
 	flags := cmd.Flags()

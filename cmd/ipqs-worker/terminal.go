@@ -13,6 +13,7 @@ const (
 	red    = "\x1b[31m"
 	green  = "\x1b[32m"
 	yellow = "\x1b[33m"
+	usual  = "\x1b[39m" // the terminal's own
 	faint  = "\x1b[2m"
 	plain  = "\x1b[0m"
 	// home goes to the upper left corner, and clearBelow empties everything from there on.

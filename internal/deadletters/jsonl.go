@@ -103,6 +103,7 @@ func (s Store) Import(ctx context.Context, f Filter, r io.Reader) (Imported, err
 		if len(text) == 0 {
 			continue
 		}
+		s.seen()
 		hop, msg, err := s.decode(text)
 		if err != nil {
 			return result, &LineError{n, err}

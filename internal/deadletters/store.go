@@ -34,6 +34,8 @@ type Store struct {
 	Transport Transport
 	// Hops are the pipeline's, in its order: letters are gone through in it, and in each hop from the oldest on.
 	Hops []pipeline.Hop
+	// Seen, if set, is called for each letter that is looked at, in a queue or in an import.
+	Seen func()
 	// Now is the clock that ages are taken from; nil is the real one.
 	Now func() time.Time
 }
@@ -45,6 +47,12 @@ func (s Store) HopNames() []string {
 		names[i] = hop.Name()
 	}
 	return names
+}
+
+func (s Store) seen() {
+	if s.Seen != nil {
+		s.Seen()
+	}
 }
 
 func (s Store) now() time.Time {
@@ -110,6 +118,7 @@ func (s Store) each(
 				return twin, nil
 			}
 			tally.Seen.add(letter)
+			s.seen()
 			if !f.Match(letter, began) {
 				return pipeline.Fate{}, nil
 			}

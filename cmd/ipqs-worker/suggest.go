@@ -1,0 +1,63 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// noArgs is cobra.NoArgs that takes what is too much for a mistyped command where there are any.
+func noArgs(cmd *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return nil
+	case !cmd.HasSubCommands():
+		return usage(fmt.Errorf("%s takes no arguments, found %q", cmd.CommandPath(), args[0]))
+	}
+	var names []string
+	for _, sub := range cmd.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(names, sub.Name())
+		}
+	}
+	return usage(fmt.Errorf("unknown command %q for %q%s; there are %s",
+		args[0], cmd.CommandPath(), didYouMean(args[0], "", names), strings.Join(names, ", ")))
+}
+
+// flagError says which flag was probably meant.
+func flagError(cmd *cobra.Command, err error) error {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok {
+		return usage(err)
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, f.Name)
+		}
+	})
+	return usage(fmt.Errorf("%w for %s%s; %s --help lists them",
+		err, cmd.CommandPath(), didYouMean(unknown.GetSpecifiedName(), "--", names), cmd.CommandPath()))
+}
+
+// didYouMean names what is nearest to what was found, with a prefix, if anything is near: less than half of it is wrong.
+func didYouMean(found, prefix string, known []string) string {
+	best, least := "", (len(found)+1)/2
+	for _, name := range known {
+		d := levenshtein.ComputeDistance(strings.ToLower(found), name)
+		if found != "" && strings.HasPrefix(name, found) {
+			d = 0
+		}
+		if d < least {
+			best, least = name, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return "; did you mean " + prefix + best + "?"
+}
