@@ -20,8 +20,9 @@ const (
 	// flightFor bounds one question, waiting in line included. It is not the asker's time limit, which may be shorter than
 	// that of others who ask the same.
 	flightFor = 2 * time.Minute
-	// claimMore is how long another process may take for the same question beside what IPQS may: a while in line.
-	claimMore = 15 * time.Second
+	// claimMore is how long another process may take for the same question beside what IPQS may: as long as it waits in line,
+	// and a little for what it does before and after. A claim that ended earlier would have it asked, and paid for, twice.
+	claimMore = patience + 5*time.Second
 	// Waits between looks whether another process has the answer.
 	firstLook, lastLook = 10 * time.Millisecond, 250 * time.Millisecond
 )

@@ -251,20 +251,22 @@ func TestProcessesShareOneAnswer(t *testing.T) {
 	tests := []struct {
 		name   string
 		answer func(context.Context, ipqs.Query) (*ipqs.Report, error)
+		line   time.Duration // to wait
 		asked  int
 	}{
-		{"an answer", after(time.Second), 1},
-		{"none", fails(ipqs.ClassUnavailable, 503), 2},
+		{"an answer", after(time.Second), 0, 1},
+		{"an answer after a long wait in line", after(10 * time.Second), 29 * time.Second, 1},
+		{"none", fails(ipqs.ClassUnavailable, 503), 0, 2},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				next := &fake{answer: tt.answer}
-				store := &claims{Memory: NewMemory(100), taken: make(map[string]bool)}
+				store := &claims{Memory: NewMemory(100), taken: make(map[string]time.Time)}
 				var asking sync.WaitGroup
 				for range 2 {
-					k := keeper(t, next, Options{Store: store})
+					k := keeper(t, next, Options{Store: store, Pacer: slowly(tt.line)})
 					asking.Go(func() { _, _ = k.Lookup(t.Context(), ip("192.0.2.1")) })
 				}
 				asking.Wait()
@@ -276,20 +278,28 @@ func TestProcessesShareOneAnswer(t *testing.T) {
 	}
 }
 
-// claims is a store of which claims are exclusive.
+// slowly is a Pacer that lets everybody wait so long.
+type slowly time.Duration
+
+func (s slowly) Wait(context.Context) error {
+	time.Sleep(time.Duration(s))
+	return nil
+}
+
+// claims is a store of which claims are exclusive, for as long as they are meant to be.
 type claims struct {
 	*Memory
 	mu    sync.Mutex
-	taken map[string]bool
+	taken map[string]time.Time // until when
 }
 
-func (c *claims) Claim(_ context.Context, key string, _ time.Duration) (func(), bool) {
+func (c *claims) Claim(_ context.Context, key string, life time.Duration) (func(), bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.taken[key] {
+	if time.Now().Before(c.taken[key]) {
 		return func() {}, false
 	}
-	c.taken[key] = true
+	c.taken[key] = time.Now().Add(life)
 	return func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
