@@ -125,6 +125,13 @@ func report(kind ipqs.Kind, fields string) *ipqs.Report {
 	if err := json.Unmarshal([]byte(fields), into); err != nil {
 		panic(err)
 	}
+	var people struct {
+		Personal *ipqs.Personal `json:"personal"`
+	}
+	if err := json.Unmarshal([]byte(fields), &people); err != nil {
+		panic(err)
+	}
+	r.Personal = people.Personal
 	return r
 }
 

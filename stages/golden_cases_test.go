@@ -90,6 +90,17 @@ func goldenCases() []goldenCase {
 		{"email_idn", email("用户@例え.example"), ipqs.KindEmail, `{"fraud_score":1,"valid":true,"domain_trust":"Upgraded plan required."}`, flagged, usual},
 		{"email_quoted", email(`"o'brien\\"@example.com`), ipqs.KindEmail, `{"fraud_score":1,"valid":true}`, flagged, usual},
 
+		{
+			"email_personal_data", email("jane@example.com"), ipqs.KindEmail, `{"fraud_score":5,"valid":true,"personal":{
+			"names":["Jane *Roe*"],"phone_numbers":["+18005550177"],"identities":[{"names":["Jane Roe","J. <Roe>"],
+			"addresses":["1 Example Street | Springfield"],"email_addresses":["roe@example.org"],"phone_numbers":["+18005550178"],
+			"birthday":"1980-01-01","source":"marketing_databases"},{"names":["John Doe"]}]}}`, flagged, with(func(e *Enrichment) { e.Personal = true }),
+		},
+		{
+			"email_personal_data_left_out", email("jane@example.com"), ipqs.KindEmail, `{"fraud_score":5,"valid":true,"personal":{
+			"names":["Jane Roe"],"identities":[{"names":["John Doe"]}]}}`, flagged, usual,
+		},
+
 		// URLs and domains.
 		{
 			"url", url(`https://example.com/a?b=c&d='e'\"<f>`), ipqs.KindURL, `{"risk_score":100,"malware":true,
@@ -113,6 +124,10 @@ func goldenCases() []goldenCase {
 			"carrier":"Example Mobile","line_type":"Wireless","VOIP":false,"country":"US","mnc":"004"}`, flagged, usual,
 		},
 		{"phone_spammer", phone("+18005550101"), ipqs.KindPhone, `{"fraud_score":95,"valid":true,"active":true,"spammer":true,"VOIP":true,"prepaid":true}`, flagged, usual},
+		{
+			"phone_personal_data", phone("+18005550105"), ipqs.KindPhone, `{"fraud_score":5,"valid":true,"active":true,"personal":{
+			"names":["Jane Roe","John Doe"],"email_addresses":["roe@example.org","jane@example.com"]}}`, flagged, with(func(e *Enrichment) { e.Personal = true }),
+		},
 		// Accounts: an indicator of a login in the model connector alone, of a password never.
 		{"leak_exposed", account("jdoe@example.com"), ipqs.KindLeakEmail, `{"exposed":true,"plain_text_password":false,"source":["Collection <1>","Stealer | logs"],"first_seen":{"iso":"2021-11-22T00:00:00-05:00","timestamp":1637557200}}`, flagged, usual},
 		{"leak_in_clear", account("jdoe@example.com"), ipqs.KindLeakEmail, `{"exposed":true,"plain_text_password":true}`, guidance, usual},

@@ -119,6 +119,23 @@ func encode(tb testing.TB, b Bundle) []byte {
 	return got
 }
 
+// A note that is made of an older answer than its observable is not modified before it was created.
+func TestNewNote_modified(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, time.March, 4, 5, 6, 7, 0, time.UTC)
+	for created, want := range map[string][2]string{
+		"2026-03-04T05:06:06.999Z":  {"2026-03-04T05:06:06.999Z", "2026-03-04T05:06:07.000Z"},
+		"2026-03-04T05:06:07.001Z":  {"2026-03-04T05:06:07.001Z", "2026-03-04T05:06:07.001Z"},
+		"2026-03-04T05:06:07+01:00": {"2026-03-04T05:06:07+01:00", "2026-03-04T05:06:07.000Z"},
+		"":                          {"2026-03-04T05:06:07.000Z", "2026-03-04T05:06:07.000Z"},
+		"some day":                  {"some day", "2026-03-04T05:06:07.000Z"},
+	} {
+		if n := NewNote("text", created, at, "url--1"); n.Created != want[0] || n.Modified != want[1] {
+			t.Errorf("NewNote() of %q is created %s, modified %s, want %s", created, n.Created, n.Modified, want)
+		}
+	}
+}
+
 func TestBundleEncodesAsGolden(t *testing.T) {
 	t.Parallel()
 	got := encode(t, everything(t))

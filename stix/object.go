@@ -109,7 +109,8 @@ type Note struct {
 
 // NewNote returns a note on the objects with the ids refs, of which there must be one at least. A note is the same note
 // while content and created are: created is therefore a time that stays (the observable's own), as the text that OpenCTI
-// gave. Where it is "", the id does without and the note is created at at.
+// gave. Where it is "", the id does without and the note is created at at. A note that is made of something older than the
+// observable (an answer that was kept) was modified when it was created: STIX has it no earlier (section 3.2).
 func NewNote(content, created string, at time.Time, refs ...string) Note {
 	n := Note{
 		Header:     newHeader("note", NoteID(content, created)),
@@ -118,6 +119,9 @@ func NewNote(content, created string, at time.Time, refs ...string) Note {
 	}
 	if created != "" {
 		n.Created = created
+		if since, err := time.Parse(time.RFC3339, created); err == nil && since.After(at) {
+			n.Modified = created
+		}
 	}
 	return n
 }

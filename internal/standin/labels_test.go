@@ -13,22 +13,25 @@ import (
 	"opencti-ipqs-worker/stix"
 )
 
-// A verdict that is another takes our older labels off the observable and off its indicator, on every release, and leaves
-// those of others.
+// A verdict that is another takes our older labels off the observable and off its indicator, on every release and in a
+// draft, and leaves those of others.
 func TestAnotherVerdictTakesItsOlderLabelsOff(t *testing.T) {
 	t.Parallel()
-	for _, version := range []string{"5.4.1", "6.0.0", "6.8.10", "7.260817.0"} {
-		t.Run(version, func(t *testing.T) {
+	for _, tt := range []struct{ version, draft string }{
+		{"5.4.1", ""}, {"6.0.0", ""}, {"6.8.10", ""}, {"7.260817.0", ""}, {"6.8.10", "draft-1"}, {"7.260817.0", "draft-1"},
+	} {
+		t.Run(tt.version+tt.draft, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
-			world := connector(ctx, t, standin.Options{Version: version}, nil, "IPQS_CACHE_TTL=0")
+			world := connector(ctx, t, standin.Options{Version: tt.version}, nil, "IPQS_CACHE_TTL=0")
 			const value = "https://example.com/turncoat"
 			world.IPQS.Script(ipqs.KindURL, value,
 				ipqstest.Response{Body: `{"success":true,"message":"Success.","risk_score":100,"malware":true}`},
 				ipqstest.Response{Body: `{"success":true,"message":"Success.","risk_score":10,"malware":false,"parking":true}`})
 			id := world.Platform.AddObservable(openctitest.Observable{
 				Type: "Url", Value: value, CreatedAt: "2026-01-02T03:04:05.678Z", Labels: []string{"mine", `IPQS:RISK="HIGH"`},
+				DraftID: tt.draft, // which alone has it
 			})
 			pattern, err := stix.Pattern("Url", value)
 			if err != nil {
@@ -46,7 +49,7 @@ func TestAnotherVerdictTakesItsOlderLabelsOff(t *testing.T) {
 				{`IPQS:FLAG="malware"`, `IPQS:RISK="CRITICAL"`},
 				{`IPQS:FLAG="parked"`, `IPQS:RISK="LOW"`},
 			} {
-				if _, err := world.Platform.Enrich(ctx, id, openctitest.Manual); err != nil {
+				if _, err := world.Platform.EnrichInDraft(ctx, id, openctitest.Manual, tt.draft); err != nil {
 					t.Fatal(err)
 				}
 				waiting, stop := context.WithTimeout(ctx, 20*time.Second)
