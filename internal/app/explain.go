@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 
@@ -16,6 +17,8 @@ import (
 const (
 	attributeScore   = attribute.Key("ipqs_worker.score")
 	attributeLevel   = attribute.Key("ipqs_worker.level")
+	attributeModel   = attribute.Key("ipqs_worker.model")
+	attributeRule    = attribute.Key("ipqs_worker.rule") // of the model's table, in words
 	attributeFactors = attribute.Key("ipqs_worker.signals")
 	attributeBreaker = attribute.Key("ipqs_worker.breaker.state")
 	attributeKind    = attribute.Key("ipqs_worker.lookup.kind")
@@ -25,14 +28,15 @@ const (
 )
 
 // explaining has every stage tell what it found: to the attempt's span, and to the debug log. The observable's value is
-// told only where values says so: it is what an analyst looks at, and may be somebody's address.
+// told only where values says so: it is what an analyst looks at, and may be somebody's address. An account's is never told:
+// it names somebody who may be in a leak.
 func explaining(hops []pipeline.Hop, log *slog.Logger, m *meters, values bool) []pipeline.Hop {
 	for i := range hops {
 		name, run := hops[i].Name(), hops[i].Stage.Run
 		hops[i].Stage.Run = func(ctx context.Context, before stages.Job) (stages.Job, error) {
 			job, err := run(ctx, before)
 			span := trace.SpanFromContext(ctx)
-			if values && job.Entity != nil {
+			if values && job.Entity != nil && job.Entity.Account == nil {
 				span.SetAttributes(attributeValue.String(job.Entity.Value))
 			}
 			if err != nil {
@@ -65,8 +69,12 @@ func explainVerdict(ctx context.Context, span trace.Span, log *slog.Logger, m *m
 	if v == nil {
 		return
 	}
-	span.SetAttributes(attributeLevel.String(string(v.Level)), attributeFactors.StringSlice(v.Factors))
-	attrs := []slog.Attr{slog.String("level", string(v.Level)), slog.Any("signals", v.Factors)}
+	model := cmp.Or(v.Model, stages.Bands)
+	span.SetAttributes(attributeModel.String(string(model)), attributeRule.String(v.Rule), attributeLevel.String(string(v.Level)),
+		attributeFactors.StringSlice(v.Factors))
+	attrs := []slog.Attr{
+		slog.String("model", string(model)), slog.String("rule", v.Rule), slog.String("level", string(v.Level)), slog.Any("signals", v.Factors),
+	}
 	if v.Score != nil {
 		m.scores.Record(ctx, int64(*v.Score))
 		span.SetAttributes(attributeScore.Int(*v.Score))
