@@ -111,6 +111,14 @@ type announcing struct {
 	same singleflight.Group
 }
 
+// worksOf returns the works as the way that results take wants them told.
+func worksOf(c config.Connector, client *opencti.Client) *opencti.Works {
+	if c.PushByAPI {
+		return opencti.NewWholeWorks(client)
+	}
+	return opencti.NewWorks(client)
+}
+
 // works returns what tells of works under this configuration.
 func works(c config.Connector, w pipeline.Works) *announcing {
 	return &announcing{Works: w, uncounted: c.PushByAPI, wary: c.Callback.On}

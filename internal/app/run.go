@@ -133,7 +133,7 @@ func newWorker(o Options) (*worker, error) {
 		options:  o,
 		log:      o.Logger,
 		client:   client,
-		works:    opencti.NewWorks(client),
+		works:    worksOf(o.Config.Connector, client),
 		presence: newPresence(measuredPlatform{client, meters}, connector(o.Config.Connector), o.PingEvery, o.Logger),
 		risks:    risks,
 		broker:   newBroker(),

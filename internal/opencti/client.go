@@ -58,6 +58,7 @@ type Client struct {
 
 	mu           sync.Mutex
 	known        bool // the version was answered
+	version      Version
 	capabilities Capabilities
 	dropped      map[string]bool // registration fields that this platform refused
 	lacks        []operation     // operations that it refused although its release has them
@@ -117,7 +118,10 @@ func (c *Client) About(ctx context.Context) (Version, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.known, c.capabilities = true, version.Capabilities()
+	if c.known && version.Compare(c.version) != 0 { // what another release refused is no word of this one
+		c.dropped, c.lacks = map[string]bool{}, nil
+	}
+	c.known, c.version, c.capabilities = true, version, version.Capabilities()
 	for _, op := range c.lacks {
 		*op.gate(&c.capabilities) = false
 	}

@@ -192,6 +192,42 @@ func TestVersionIsAskedOnce(t *testing.T) {
 	}
 }
 
+// TestUpgradeIsAskedAnew: what one release refused is sent to the next one.
+func TestUpgradeIsAskedAnew(t *testing.T) {
+	t.Parallel()
+	release, sent := "6.9.28", 0
+	c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		switch {
+		case strings.Contains(string(body), "about"):
+			fmt.Fprintf(w, `{"data":{"about":{"version":%q}}}`, release)
+		case strings.Contains(string(body), "auto_update"):
+			sent++
+			_, _ = io.WriteString(w, `{"errors":[{"message":"Field \"auto_update\" is not defined by type \"RegisterConnectorInput\".","extensions":{"code":"GRAPHQL_VALIDATION_FAILED"}}]}`)
+		default:
+			_, _ = io.WriteString(w, `{"data":{"registerConnector":{"config":{"connection":{}}}}}`)
+		}
+	})
+	for _, tt := range []struct {
+		release string
+		sent    int
+	}{{"6.9.28", 1}, {"6.9.28", 1}, {"7.260817.0", 2}} {
+		release = tt.release
+		if _, err := c.About(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Register(t.Context(), Connector{ID: "c", Name: "IPQS"}); err != nil {
+			t.Fatal(err)
+		}
+		if sent != tt.sent {
+			t.Errorf("auto_update was sent %d times up to a registration with %s, want %d", sent, release, tt.sent)
+		}
+	}
+}
+
 // TestRegisterDropsRefusedFields: a platform whose schema lacks two fields that its version promises.
 func TestRegisterDropsRefusedFields(t *testing.T) {
 	t.Parallel()

@@ -10,10 +10,23 @@ import (
 // Works tells the platform how its works go, as its release wants to be told. Every method does nothing when the work's id
 // is empty: a playbook's job has no work. A work that the platform has deleted meanwhile is no error either: there is
 // nobody left to tell.
-type Works struct{ client *Client }
+type Works struct {
+	client *Client
+	whole  bool // results are handed over with [Client.PushBundle]
+}
 
-// NewWorks returns the works of the client's platform.
+// NewWorks returns the works of the client's platform, for a connector that publishes each object by itself.
 func NewWorks(c *Client) *Works { return &Works{client: c} }
+
+// NewWholeWorks returns the works of the client's platform, for a connector that hands over whole bundles
+// ([Client.PushBundle]). Where works must not carry their id ([Capabilities].Tracked), the platform makes a work of its own
+// for each bundle and counts its objects. A report on a younger work would have the clean-up close that one, and drop its
+// objects. So nothing is reported there on the works of jobs: from 7.260428 to before 7.260510, where toProcessed ends no
+// work, they have their message and stay open until the clean-up closes them, within a minute of the import of a later bundle.
+func NewWholeWorks(c *Client) *Works { return &Works{client: c, whole: true} }
+
+// closes reports whether a work that expects nothing has to be closed by a report, and may be.
+func (w *Works) closes(has Capabilities) bool { return has.CloseByReport && (has.Tracked || !w.whole) }
 
 // WorkState is what [Works.Announce] found.
 type WorkState struct {
@@ -79,13 +92,20 @@ func (w *Works) Announce(ctx context.Context, workID string, n int, again bool) 
 // another delivery of the job has ended meanwhile is not ended twice.
 func (w *Works) Processed(ctx context.Context, workID, message string, again bool) error {
 	if again && workID != "" {
+		has, err := w.client.Capabilities(ctx)
+		if err != nil {
+			return err
+		}
 		found, err := w.read(ctx, workID)
 		switch {
 		case errors.Is(err, ErrForbidden):
 		case err != nil || found == nil:
 			return err
-		case found.endedByUs() && (found.Status == "complete" || found.Tracking.Processed < found.Tracking.Expected):
+		case !found.endedByUs():
+		case found.Status == "complete" || found.Tracking.Processed < found.Tracking.Expected:
 			return nil // is complete, or will be with the last object
+		case has.CloseByReport && !w.closes(has):
+			return nil // will be closed by the clean-up
 		}
 	}
 	return w.end(ctx, workID, message, false, false)
@@ -114,7 +134,7 @@ func (w *Works) end(ctx context.Context, workID, message string, inError, nothin
 	}
 	// Settled first: after an error the caller ends the work again, and settling reads where it stands while toProcessed
 	// would leave its message twice.
-	if has.CloseByReport || inError {
+	if w.closes(has) || inError {
 		told, err := w.settle(ctx, workID, message, has, nothing)
 		if err != nil || told && inError {
 			return err
@@ -134,7 +154,7 @@ func (w *Works) settle(ctx context.Context, workID, message string, has Capabili
 		return false, nil
 	case err != nil:
 		return false, err
-	case found.Status == "complete":
+	case found.Status == "complete", has.CloseByReport && !w.closes(has): // toProcessed changes nothing but the messages
 		return found.failedWith(message), nil
 	case !has.CloseByReport && !has.Tracked:
 		return false, nil // toProcessed ends it
@@ -145,7 +165,7 @@ func (w *Works) settle(ctx context.Context, workID, message string, has Capabili
 		return false, nil // the platform's worker is still importing, and its last report ends the work
 	case open > 0:
 		return false, w.report(ctx, workID, open)
-	case has.CloseByReport:
+	case w.closes(has):
 		return false, w.reportOneMore(ctx, workID)
 	default:
 		return false, nil // toProcessed ends it
