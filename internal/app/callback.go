@@ -8,8 +8,10 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"golang.org/x/time/rate"
 
 	"opencti-ipqs-worker/internal/callback"
 	"opencti-ipqs-worker/internal/config"
@@ -34,6 +36,8 @@ type called struct {
 func listen(ctx context.Context, o Options, p *presence, carrier Carrier, first string, untilEnd bool) (*called, error) {
 	own := callback.Token(o.Config.OpenCTI.Token.Reveal())
 	keys := callback.NewKeys(p.jwks, p.renew)
+	// A platform that was upgraded a moment ago comes with tokens of another kind.
+	seldom := rate.Sometimes{Interval: time.Minute}
 	signed := func() bool { has, _ := p.identity(); return has.CallbackJWT }
 	if signed() {
 		if err := keys.Check(); err != nil {
@@ -53,7 +57,11 @@ func listen(ctx context.Context, o Options, p *presence, carrier Carrier, first 
 			if signed() {
 				return keys.Authorize(token)
 			}
-			return own(token)
+			err := own(token)
+			if err != nil { // anybody can come with a wrong one
+				seldom.Do(func() { p.renew("a job came under another token than ours") })
+			}
+			return err
 		},
 		Accept:   inbox.take,
 		MaxBytes: opencti.MaxRequestBytes,

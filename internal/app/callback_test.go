@@ -168,6 +168,48 @@ func TestCalledWithinTheProcess(t *testing.T) {
 	}
 }
 
+// A token that is not ours may be that of a release which the platform has become: a new registration finds out, one a minute.
+func TestAWrongTokenAsksForARegistration(t *testing.T) {
+	t.Parallel()
+	at := freePort(t)
+	o := Options{
+		Config: load(t, "CONNECTOR_QUEUE_PROTOCOL=api", "CONNECTOR_LISTEN_PROTOCOL=API", "CONNECTOR_LISTEN_PROTOCOL_API_PORT="+at),
+		Logger: slog.New(slog.DiscardHandler),
+	}
+	p := standing(t, "6.9.28", "")
+	carrier, err := carriers(o, nil, p)(t.Context(), opencti.Registration{}, twoTopics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = carrier.Close() }()
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	asked := 0
+	for range 3 {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://127.0.0.1:"+at+"/api/callback", strings.NewReader(string(jobOf("x"))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer of.another.kind")
+		response, err := transport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != http.StatusUnauthorized {
+			t.Errorf("status = %d, want 401", response.StatusCode)
+		}
+		select {
+		case <-p.asked:
+			asked++
+		default:
+		}
+	}
+	if asked != 1 {
+		t.Errorf("asked for %d registrations after three wrong tokens, want one", asked)
+	}
+}
+
 func TestObservedByNobodyElse(t *testing.T) {
 	t.Parallel()
 	if observed(pushing{}, nil) != nil {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -24,6 +25,7 @@ type fakePlatform struct {
 	ping     func(ctx context.Context, state string) (string, error)
 
 	mu            sync.Mutex
+	release       string // "6.8.10" when empty
 	began         time.Time
 	pings         []time.Duration // when, since the fake was made
 	registrations []time.Duration
@@ -35,11 +37,21 @@ var _ platform = (*fakePlatform)(nil)
 func newFakePlatform() *fakePlatform { return &fakePlatform{began: time.Now()} }
 
 func (f *fakePlatform) About(context.Context) (opencti.Version, error) {
-	return opencti.ParseVersion("6.8.10")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return opencti.ParseVersion(cmp.Or(f.release, "6.8.10"))
 }
 
-func (f *fakePlatform) Capabilities(context.Context) (opencti.Capabilities, error) {
-	return opencti.Capabilities{Drafts: true}, nil
+func (f *fakePlatform) Capabilities(ctx context.Context) (opencti.Capabilities, error) {
+	version, err := f.About(ctx)
+	return version.Capabilities(), err
+}
+
+// become makes it another release, as an upgrade does that nobody notices.
+func (f *fakePlatform) become(release string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.release = release
 }
 
 func (f *fakePlatform) Register(context.Context, opencti.Connector) (opencti.Registration, error) {

@@ -56,6 +56,7 @@ type presence struct {
 
 	mu         sync.Mutex // the loop alone writes what is below, but for suffered
 	latest     opencti.Registration
+	version    opencti.Version // of the platform, at the latest registration
 	has        opencti.Capabilities
 	known      bool          // there has been a registration
 	registered bool          // OpenCTI has not forgotten it since, as far as we know
@@ -142,9 +143,18 @@ func (p *presence) goRound(ctx context.Context) (err error) {
 	return p.register(ctx)
 }
 
+// ping keeps the connector active. It asks for the version, too: an upgrade between two pings is heard of by nothing else, and
+// what a release does not bear, such as works that are counted, must not go on.
 func (p *presence) ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
+	version, err := p.platform.About(ctx)
+	if err != nil {
+		return fmt.Errorf("asking OpenCTI for its version: %w", err)
+	}
+	if version.Compare(p.version) != 0 {
+		p.due = cmp.Or(p.due, "OpenCTI was "+p.version.String()+" before")
+	}
 	state := p.latest.State
 	next, err := p.platform.Ping(ctx, p.connector.ID, state)
 	if err != nil {
@@ -182,7 +192,7 @@ func (p *presence) register(ctx context.Context) error {
 		p.log.WarnContext(ctx, "OpenCTI names another broker or other queues", slog.Any("changed", changed))
 	}
 	p.due = ""
-	p.update(func() { p.latest, p.has, p.known, p.registered = registration, has, true, true })
+	p.update(func() { p.latest, p.version, p.has, p.known, p.registered = registration, version, has, true, true })
 	return nil
 }
 

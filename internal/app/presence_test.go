@@ -367,6 +367,31 @@ func TestMovedWhenARegistrationLeadsElsewhere(t *testing.T) {
 	}
 }
 
+// An upgrade between two pings that both go well is noticed with the next one.
+func TestAnUpgradeBetweenTwoPings(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakePlatform()
+		f.become("6.8.6")
+		p, log := attend(t, f)
+		after(90 * time.Second)
+		if has, _ := p.identity(); !has.Tracked || len(f.registered()) != 1 {
+			t.Fatalf("identity() = %+v after %d registrations, want works tracked after one", has, len(f.registered()))
+		}
+		for _, release := range []string{"6.8.10", "7.260224.0"} {
+			f.become(release)
+			after(pingEvery)
+			want, _ := opencti.ParseVersion(release)
+			if has, _ := p.identity(); has != want.Capabilities() {
+				t.Errorf("identity() = %+v one ping after the upgrade to %s, want its capabilities", has, release)
+			}
+		}
+		if n := len(f.registered()); n != 3 || !strings.Contains(log.String(), "was 6.8.6 before") {
+			t.Errorf("%d registrations, want one for each release, and why:\n%s", n, log)
+		}
+	})
+}
+
 func TestRenewIsOneRegistration(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
