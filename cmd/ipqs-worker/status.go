@@ -19,9 +19,6 @@ import (
 	"opencti-ipqs-worker/internal/status"
 )
 
-// firstInterval is how long a single look waits for its rates.
-const firstInterval = time.Second
-
 // statusCommand's options.
 type statusFlags struct {
 	workers        []string
@@ -53,7 +50,7 @@ Exit status: 0, or 1 if nobody could be asked.`,
 	flags := cmd.Flags()
 	flags.StringSliceVar(&f.workers, "worker", nil, "address of a worker's state, such as http://worker-1:9095 (default: the worker on this machine)")
 	flags.BoolVarP(&f.watch, "watch", "w", false, "look again and again, until interrupted")
-	flags.DurationVar(&f.interval, "interval", 2*time.Second, "how long between two looks")
+	flags.DurationVar(&f.interval, "interval", 2*time.Second, "how long between two looks; without --watch, over how long rates are taken")
 	flags.BoolVar(&f.without, "workers-only", false, "do not ask OpenCTI and the broker")
 	addOutput(cmd, &f.output)
 	return cmd
@@ -86,12 +83,10 @@ func (p *program) status(ctx context.Context, f statusFlags) error {
 	show := p.shower(f)
 	watcher := status.New(o)
 	report := watcher.Look(ctx)
-	if f.watch {
+	if f.watch { // a single look waits until there are rates
 		if err := show(report); err != nil {
 			return &statusError{exitFailure, err}
 		}
-	} else {
-		f.interval = firstInterval
 	}
 	ticker := time.NewTicker(f.interval)
 	defer ticker.Stop()

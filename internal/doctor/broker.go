@@ -288,7 +288,11 @@ func (e *examination) queues(conn *amqp.Connection, queues []app.Queue) {
 	if !fine {
 		return
 	}
-	e.ok(checkQueues, fmt.Sprintf("%d of %d are there, each as the worker declares it; the first worker makes the others. %s", there, len(queues), taking(consumers, e.config.Connector.Callback.On)))
+	rest := "the first worker makes the others"
+	if there == len(queues) {
+		rest = "none is missing"
+	}
+	e.ok(checkQueues, fmt.Sprintf("%d of %d are there, each as the worker declares it; %s. %s", there, len(queues), rest, taking(consumers, e.config.Connector.Callback.On)))
 }
 
 func taking(consumers int, callback bool) string {

@@ -94,6 +94,11 @@ func (w *Watcher) Look(ctx context.Context) Report {
 	if metrics {
 		w.rates(&r, samples)
 	}
+	for i := range r.Hops { // workers count every fifteen seconds, and the broker has just said that nothing is left
+		if h := &r.Hops[i]; counted && h.Waiting != nil && *h.Waiting == 0 && h.InHand != nil && *h.InHand == 0 {
+			h.Oldest = new(float64)
+		}
+	}
 	return r
 }
 
