@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestClient_Account(t *testing.T) {
+func TestDefect12_TheTestOfTheKeyIsFreeAndReadsTheAnswer(t *testing.T) {
 	t.Parallel()
 	const body = `{"success":true,"message":"","credits":4200,"usage":"92","proxy_usage":54,"email_usage":38,"url_usage":60,` +
 		`"phone_usage":null,"request_id":"r1"}`
@@ -25,6 +25,10 @@ func TestClient_Account(t *testing.T) {
 	want := Account{Credits: NumberOf(4200), Usage: NumberOf(92), ProxyUsage: NumberOf(54), EmailUsage: NumberOf(38), URLUsage: NumberOf(60)}
 	if diff := cmp.Diff(want, account); err != nil || diff != "" {
 		t.Errorf("Account() = %v (-want +got):\n%s", err, diff)
+	}
+	refusing := newClient(t, Options{HTTPClient: canned(200, "application/json", `{"success":false,"message":"Invalid or unauthorized key. Please check the API key and try again."}`)})
+	if _, err := refusing.Account(t.Context()); !errors.Is(err, ErrKey) {
+		t.Errorf("Account() of a refusal with HTTP 200 = %v, want %v", err, ErrKey)
 	}
 	// The key's slash is part of the key, and it is in no header beside.
 	if diff := cmp.Diff([]string{"GET /api/json/account/Key+0123%2F456789abcdef "}, asked); diff != "" {

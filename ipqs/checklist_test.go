@@ -19,7 +19,7 @@ import (
 )
 
 // What a client of IPQS must get right, one test for each. Those that are about verdicts, notes and bundles are in package
-// stages, those about credits and caches in internal/credit.
+// stages, those about pace, credits and caches in internal/credit (TestChecklist07 to 09).
 //
 //	 1 typed decoders that survive odd values, and no advertisement as data   TestChecklist01
 //	 2 bodies are bounded, and what is not known in them is dropped            TestChecklist02

@@ -14,7 +14,7 @@ import (
 )
 
 // What other integrations of IPQS get wrong about verdicts, labels, notes and bundles, one test for each. Those about the
-// client are in package ipqs, those about the account in internal/credit and ipqs (TestClient_Account).
+// client are in package ipqs, those about the account in internal/credit and ipqs.
 //
 //	 1 null becomes false                                          TestDefect01, ipqs.TestDefect01
 //	 2 an absent score becomes a text, or a crash                  TestDefect02, ipqs.TestDefect02
@@ -27,7 +27,7 @@ import (
 //	 9 status and time limit are not looked at                     ipqs.TestDefect09
 //	10 bot_status alone makes an address malicious                 TestDefect10
 //	11 a domain is asked about as an address                       ipqs.TestDefect11
-//	12 the test of the key spends a credit and believes HTTP 200   ipqs.TestClient_Account
+//	12 the test of the key spends a credit and believes HTTP 200   ipqs.TestDefect12
 //	13 passwords stand in addresses, logs and patterns             TestDefect13, ipqs.TestDefect13
 //	14 an ampersand cuts a value short                             ipqs.TestDefect14
 //	15 a flag or a high score alone blocks what is known good      TestDefect15

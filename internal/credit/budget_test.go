@@ -39,7 +39,7 @@ func (c *clock) set(now time.Time) {
 // never keeps nothing.
 func never() map[ipqs.Kind]time.Duration { return map[ipqs.Kind]time.Duration{ipqs.KindURL: time.Hour} }
 
-func TestNoMoreIsSpentThanADaysBudget(t *testing.T) {
+func TestChecklist08_NoMoreIsSpentThanADaysBudget(t *testing.T) {
 	t.Parallel()
 	at := &clock{now: noon}
 	next := &fake{}

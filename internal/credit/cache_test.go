@@ -104,7 +104,7 @@ func TestARefusalIsKeptShortly(t *testing.T) {
 }
 
 // A key says nothing of what it is about, and differs with everything that an answer depends on.
-func TestKeys(t *testing.T) {
+func TestChecklist09_KeysTellOptionsAndAccountsApart(t *testing.T) {
 	t.Parallel()
 	store := &spy{Memory: NewMemory(100)}
 	life := map[ipqs.Kind]time.Duration{ipqs.KindLeakPassword: time.Hour, ipqs.KindLeakUsername: time.Hour}

@@ -96,7 +96,7 @@ func TestWhoLeavesTheLineHoldsNobodyUp(t *testing.T) {
 
 // Half as many at once when IPQS refuses for there being too many, however many of those refusals come together; then one
 // more for each round that goes well.
-func TestTheWindowFollowsWhatIPQSBears(t *testing.T) {
+func TestChecklist07_TheWindowFollowsWhatIPQSBears(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := window{most: 16, size: 16, freed: make(chan struct{}, 1)}

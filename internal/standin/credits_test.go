@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,7 @@ import (
 const (
 	thrifty  = 1000
 	distinct = 600
+	few      = 200 // jobs where it is not about how many
 )
 
 // spender is a connector in a world, with its log and its clock.
@@ -91,11 +93,11 @@ func spend(ctx context.Context, t *testing.T, connectors int, o ipqstest.Options
 	return s
 }
 
-// ask asks for the enrichment of 1,000 observables, 400 of which were asked for before: some a moment, some long before.
-func (s *spender) ask(ctx context.Context, t *testing.T, trigger openctitest.Trigger) {
+// ask asks for so many enrichments, of which four in ten were asked for before: some a moment, some long before.
+func (s *spender) ask(ctx context.Context, t *testing.T, jobs int, trigger openctitest.Trigger) {
 	t.Helper()
 	n := 0
-	for i := range thrifty {
+	for i := range jobs {
 		which := n
 		switch {
 		case i%5 == 1 && n > 0:
@@ -113,8 +115,8 @@ func (s *spender) ask(ctx context.Context, t *testing.T, trigger openctitest.Tri
 			t.Fatal(err)
 		}
 	}
-	if n != distinct {
-		t.Fatalf("the test asks about %d values, want %d", n, distinct)
+	if want := jobs * distinct / thrifty; n != want {
+		t.Fatalf("the test asks about %d values, want %d", n, want)
 	}
 }
 
@@ -166,7 +168,7 @@ func limited(t *testing.T) context.Context {
 func TestWhatWasAskedIsNotAskedAgain(t *testing.T) { // alone: it is work for a whole machine
 	ctx := limited(t)
 	s := spend(ctx, t, 1, ipqstest.Options{Latency: 2 * time.Millisecond})
-	s.ask(ctx, t, openctitest.Auto)
+	s.ask(ctx, t, thrifty, openctitest.Auto)
 	s.wait(ctx, t, "the works", func() bool { return s.Platform.Totals().Ended == thrifty })
 	if _, failed, _ := s.works(""); failed > 0 || s.asked() != distinct {
 		t.Errorf("%d questions and %d failed works, want %d and none", s.asked(), failed, distinct)
@@ -177,7 +179,7 @@ func TestTwoWorkersThatShareRedisAskEachThingOnce(t *testing.T) { // alone: it i
 	ctx := limited(t)
 	redis := miniredis.RunT(t)
 	s := spend(ctx, t, 2, ipqstest.Options{Latency: 5 * time.Millisecond, LatencyJitter: 5 * time.Millisecond}, "CACHE_URL=redis://"+redis.Addr())
-	s.ask(ctx, t, openctitest.Auto)
+	s.ask(ctx, t, thrifty, openctitest.Auto)
 	s.wait(ctx, t, "the works", func() bool { return s.Platform.Totals().Ended == thrifty })
 	if _, failed, _ := s.works(""); failed > 0 || s.asked() != distinct {
 		t.Errorf("%d questions and %d failed works, want %d and none", s.asked(), failed, distinct)
@@ -190,7 +192,7 @@ func TestJobsWaitForTheNextDaysBudget(t *testing.T) { // alone: it is work for a
 	s := spend(ctx, t, 1, ipqstest.Options{}, "IPQS_DAILY_BUDGET=100")
 	day := time.Date(2026, time.March, 4, 12, 0, 0, 0, time.UTC)
 	s.now.Store(&day)
-	s.ask(ctx, t, openctitest.Auto)
+	s.ask(ctx, t, thrifty, openctitest.Auto)
 	for spent := 100; spent < distinct; spent += 100 {
 		// Some are paid for and still on their way when the first one finds nothing left.
 		s.wait(ctx, t, "a pause", func() bool { return s.said("hop pauses") == spent/100 && s.asked() >= spent })
@@ -198,34 +200,44 @@ func TestJobsWaitForTheNextDaysBudget(t *testing.T) { // alone: it is work for a
 		if s.asked() != spent || failed > 0 || all == thrifty {
 			t.Errorf("%d questions, %d works ended, %d failed at the end of the day; want %d, some, and none", s.asked(), all, failed, spent)
 		}
+		if spent == 100 {
+			s.isToldThatItWaits(ctx, t)
+		}
 		next := s.now.Load().Add(24 * time.Hour)
 		s.now.Store(&next)
 	}
-	s.wait(ctx, t, "the works", func() bool { return s.Platform.Totals().Ended == thrifty })
-	if all, failed, _ := s.works(""); all != thrifty || failed > 0 || s.asked() != distinct {
+	const jobs = thrifty + 1 // with the late one
+	s.wait(ctx, t, "the works", func() bool { return s.Platform.Totals().Ended == jobs })
+	if all, failed, _ := s.works(""); all != jobs || failed > 0 || s.asked() != distinct {
 		t.Errorf("%d questions, %d works ended, %d failed; want %d, all and none", s.asked(), all, failed, distinct)
 	}
 	if s.said("hop=lookup reason=budget") == 0 {
 		t.Errorf("the log does not name the reason:\n%s", s.log)
 	}
-	waiting := 0
-	for _, work := range s.Platform.Works() {
-		for _, message := range work.Messages {
-			if strings.HasPrefix(message.Message, "IPQS: the job waits: the 100 credits that the connector may spend in a day are spent") {
-				waiting++
-			}
-		}
+}
+
+// isToldThatItWaits asks for one more enrichment, and has its work say why it waits.
+func (s *spender) isToldThatItWaits(ctx context.Context, t *testing.T) {
+	t.Helper()
+	late, err := s.Platform.Enrich(ctx, s.Platform.AddObservable(openctitest.Observable{Type: "Domain-Name", Value: "host-0.example.com"}), openctitest.Manual)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Logf("%d works were told at once that they wait", waiting)
+	s.wait(ctx, t, "the work to say why it waits", func() bool {
+		work, _ := s.Platform.Work(late)
+		return slices.ContainsFunc(work.Messages, func(m openctitest.WorkMessage) bool {
+			return m.Message == "IPQS: the job waits: the 100 credits that the connector may spend in a day are spent; the next day begins at 2026-03-05 05:00 UTC."
+		})
+	})
 }
 
 func TestJobsOverBudgetAreSkippedWhereTheyAreNotToWait(t *testing.T) { // alone: it is work for a whole machine
 	ctx := limited(t)
 	s := spend(ctx, t, 1, ipqstest.Options{}, "IPQS_DAILY_BUDGET=100", "IPQS_OVER_BUDGET=skip")
-	s.ask(ctx, t, openctitest.Manual)
-	s.wait(ctx, t, "the works", func() bool { return s.Platform.Totals().Ended == thrifty })
+	s.ask(ctx, t, few, openctitest.Manual)
+	s.wait(ctx, t, "the works", func() bool { return s.Platform.Totals().Ended == few })
 	all, failed, said := s.works("The 100 credits that the connector may spend in a day are spent; the next day begins at ")
-	if s.asked() != 100 || all != thrifty || failed != said || said == 0 || all-failed < 100 {
+	if s.asked() != 100 || all != few || failed != said || said == 0 || all-failed < 100 {
 		t.Errorf("%d questions, %d works ended, %d in error, %d of them for the budget; want 100, all, and each error for it",
 			s.asked(), all, failed, said)
 	}
@@ -241,8 +253,8 @@ func TestTheAccountKeepsItsReserve(t *testing.T) { // alone: it is work for a wh
 	ctx := limited(t)
 	s := spend(ctx, t, 1, ipqstest.Options{Key: standin.Key, Credits: 150}, "IPQS_CREDIT_RESERVE=50", "IPQS_OVER_BUDGET=skip")
 	s.wait(ctx, t, "a look at the account", func() bool { return s.asked() == 1 })
-	s.ask(ctx, t, openctitest.Manual)
-	s.wait(ctx, t, "the works", func() bool { return s.Platform.Totals().Ended == thrifty })
+	s.ask(ctx, t, few, openctitest.Manual)
+	s.wait(ctx, t, "the works", func() bool { return s.Platform.Totals().Ended == few })
 	_, failed, said := s.works("The IPQS account has 50 credits left, and the connector is to leave it 50. Nothing was changed; skipped (credits).")
 	if s.IPQS.Credits() != 50 || failed != said || said == 0 {
 		t.Errorf("%d credits left, %d works in error, %d of them for the reserve; want 50, and all for it", s.IPQS.Credits(), failed, said)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	watermill "github.com/ThreeDotsLabs/watermill/message"
+	"github.com/alicebob/miniredis/v2"
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/sdk/trace"
@@ -89,11 +90,15 @@ func TestSecretsStayWhereTheyAre(t *testing.T) {
 		login    = "exposed-login-loginZQX"
 		unlucky  = "unlucky-login-loginZQX"
 		fileName = "inconclusive-fileZQX.exe"
+
+		redisPassword = "planted-redis-55d0"
 	)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	log, spans, reader, tap := &journal{}, tracetest.NewInMemoryExporter(), metric.NewManualReader(), &tap{}
 	ends := make(chan pipeline.Outcome, 100)
+	redis := miniredis.RunT(t)
+	redis.RequireUserAuth("worker", redisPassword)
 	world, err := standin.New(ctx, standin.Options{IPQS: ipqstest.Options{ScanPolls: -1}})
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +106,8 @@ func TestSecretsStayWhereTheyAre(t *testing.T) {
 	world.IPQS.Script(ipqs.KindLeakPassword, refused, ipqstest.Refusal("Nothing about "+refused+", "+standin.Key))
 	world.IPQS.Script(ipqs.KindLeakUsername, unlucky, ipqstest.Refusal("Nothing about "+unlucky))
 	c, _, err := config.Load(config.Options{Environ: append(world.Environ(), "CONNECTOR_METRICS_PORT=0", "CONNECTOR_LOG_LEVEL=debug",
-		"IPQS_ARTIFACT_SCAN=true", "CONNECTOR_SCOPE=User-Account,Artifact", "IPQS_INCLUDE_PERSONAL_DATA=true")})
+		"IPQS_ARTIFACT_SCAN=true", "CONNECTOR_SCOPE=User-Account,Artifact", "IPQS_INCLUDE_PERSONAL_DATA=true",
+		"CACHE_URL=redis://worker:"+redisPassword+"@"+redis.Addr())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,6 +177,10 @@ func TestSecretsStayWhereTheyAre(t *testing.T) {
 	if err := reader.Collect(ctx, &metrics); err != nil {
 		t.Fatal(err)
 	}
+	for _, key := range redis.Keys() {
+		value, _ := redis.Get(key)
+		told["Redis"] += key + " " + value + "\n"
+	}
 	told["metrics"] = fmt.Sprintf("%+v", metrics)
 	told["spans"] = fmt.Sprintf("%+v", spans.GetSpans())
 	for _, id := range works {
@@ -182,7 +192,7 @@ func TestSecretsStayWhereTheyAre(t *testing.T) {
 	kept := map[string]string{"messages": strings.Join(tap.bodies, "\n"), "objects": strings.Join(tap.objects, "\n")}
 	tap.mu.Unlock()
 	// What is looked into is there.
-	for place, want := range map[string]string{"log": "/leaked/password", "spans": "/leaked/password", "metrics": "/storage/get/", "headers": ".poison"} {
+	for place, want := range map[string]string{"Redis": `"exposed":`, "log": "/leaked/password", "spans": "/leaked/password", "metrics": "/storage/get/", "headers": ".poison"} {
 		if !strings.Contains(told[place], want) {
 			t.Errorf("%s: %s is not in it, so nothing is shown by looking there", place, want)
 		}
@@ -190,7 +200,7 @@ func TestSecretsStayWhereTheyAre(t *testing.T) {
 	if !strings.Contains(kept["messages"], "INTERNAL_ENRICHMENT") {
 		t.Error("messages: the job that OpenCTI does not show is not in it, so nothing is shown by looking there")
 	}
-	secrets := []string{standin.Key, standin.Token, password, refused}
+	secrets := []string{standin.Key, standin.Token, redisPassword, password, refused}
 	for _, found := range append(secrettest.Find(told, append(secrets, "loginZQX")...), secrettest.Find(kept, secrets...)...) {
 		t.Error(found)
 	}
