@@ -83,6 +83,8 @@ func TestJaegerShowsEachJobAsOneTrace(t *testing.T) {
 	if len(replays) != 1 || !replays[0].has("hop publish") || len(replays[0].orphans()) > 0 {
 		t.Errorf("%d traces link to %s, want the replay alone, up to its publication: %+v", len(replays), broken, replays)
 	}
+	checkTraceCommand(t, w, j, jobs[brokenOf], "replays what ended in trace "+broken, 2)
+	checkTraceCommand(t, w, j, jobs[parked[0]], "comes again after hop lookup at +", 1)
 	text := j.texts()
 	for _, secret := range []string{token, key} {
 		if strings.Contains(text, secret) {

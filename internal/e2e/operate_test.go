@@ -89,3 +89,15 @@ func TestStatusAndDoctorBesideAWorker(t *testing.T) {
 		t.Errorf("Unknown = %q, want the worker that has ended", report.Unknown)
 	}
 }
+
+// checkTraceCommand has the command draw all traces of a job, so many, and looks for a sentence below them.
+func checkTraceCommand(t *testing.T, w *world, j jaeger, asked job, want string, traces int) {
+	t.Helper()
+	exit, out, errs := w.command([]string{"TRACE_QUERY_URL=http://" + j.query}, "trace", "--follow", asked.work)
+	if exit != 0 || !strings.Contains(out, want) || strings.Count(out, "job "+asked.work) != traces || !strings.Contains(out, "hop lookup") {
+		t.Errorf("trace of %s ended with %d: %s%s, want %d traces, and %q", asked.work, exit, out, errs, traces, want)
+	}
+	if strings.Contains(out, asked.Value) {
+		t.Errorf("trace of %s shows the value of the observable", asked.work)
+	}
+}
