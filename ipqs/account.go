@@ -3,7 +3,6 @@ package ipqs
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -58,14 +57,5 @@ func (c *Client) readAccount(ctx context.Context) (response, error) {
 	}
 	req.Header.Set("User-Agent", c.userAgent)
 	req.Header.Set("Accept", "application/json")
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return response{}, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
-	if err == nil && len(body) > maxBody {
-		err = errTooLong
-	}
-	return response{resp.StatusCode, resp.Header, body}, err
+	return c.do(req)
 }

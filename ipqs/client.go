@@ -191,6 +191,11 @@ func (c *Client) send(ctx context.Context, q Query) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
+	return c.do(req)
+}
+
+// do sends a request and reads the answer, as much of it as an answer may have.
+func (c *Client) do(req *http.Request) (response, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return response{}, err
