@@ -60,6 +60,10 @@ bench: ## Measure speed and cost, report in bench/ (BENCH=quick: a few minutes; 
 	go run ./internal/rabbitnode/withnode -- \
 		go run ./internal/bench/cmd -o bench $(if $(filter quick million,$(BENCH)),-$(BENCH)) $(if $(ROWS),-rows $(ROWS))
 
+.PHONY: bench-scale
+bench-scale: ## Measure what 1, 2, 4 and 8 worker processes do while IPQS takes 100 ms (6 minutes), report in bench/
+	$(MAKE) bench ROWS=scale
+
 .PHONY: bench-baseline
 bench-baseline: ## Make the benchmarks of single steps of this version what `make bench` compares later ones with
 	go test -run='^$$' -bench=. -benchmem -benchtime=100ms -count=10 -short ./stix ./stages ./pipeline >internal/bench/baseline.txt

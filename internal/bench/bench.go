@@ -72,6 +72,7 @@ func (b *Bench) Rows() []Figure {
 		{"stock", b.Stock},
 		{"whole", b.Whole},
 		{"slow", b.Slow},
+		{"scale", b.Scale},
 		{"latency", b.Latency},
 		{"embedded", b.Embedded},
 		{"growth", b.Growth},

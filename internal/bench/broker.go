@@ -4,6 +4,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -88,6 +89,23 @@ func (b *broker) depth(queue string) (int, error) {
 		return 0, fmt.Errorf("reading the depth of %s: %w", queue, err)
 	}
 	return q.Messages, nil
+}
+
+// consumers counts those of a queue, 0 where there is none yet.
+func (b *broker) consumers(queue string) (int, error) {
+	ch, err := b.conn.Channel() // one of its own: it ends where the queue is not there
+	if err != nil {
+		return 0, fmt.Errorf("opening a channel: %w", err)
+	}
+	defer func() { _ = ch.Close() }() // it was read
+	q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+	if missing, ok := errors.AsType[*amqp.Error](err); ok && missing.Code == amqp.NotFound {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("counting the consumers of %s: %w", queue, err)
+	}
+	return q.Consumers, nil
 }
 
 // platform is the broker as OpenCTI sets it up for the worker.
