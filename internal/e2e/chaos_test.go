@@ -107,7 +107,14 @@ func (w *world) refuse(list []openctitest.Observable, nth int) map[string]bool {
 	refused := make(map[string]bool)
 	for i := nth / 2; i < len(list); i += nth {
 		o := list[i]
-		w.ipqs.Script(kinds[o.Type], o.Value, slices.Repeat([]ipqstest.Response{ipqstest.Refusal(ipqstest.MessageInvalidIP)}, 100)...)
+		kind, asked := kinds[o.Type], o.Value
+		switch account := o.Account; {
+		case account != nil && account.Credential != "":
+			kind, asked = ipqs.KindLeakPassword, account.Credential
+		case account != nil:
+			kind = ipqs.KindLeakUsername
+		}
+		w.ipqs.Script(kind, asked, slices.Repeat([]ipqstest.Response{ipqstest.Refusal(ipqstest.MessageInvalidIP)}, 100)...)
 		refused[o.Value] = true
 	}
 	return refused
