@@ -79,6 +79,11 @@ func dial(ctx context.Context, config wamqp.ConnectionConfig) (*amqp.Connection,
 
 // brokerTrouble says why a connection did not come about and what to do about it.
 func (e *examination) brokerTrouble(ctx context.Context, config wamqp.ConnectionConfig, address *url.URL, err error) (found, remedy string) {
+	if config.TLSConfig != nil {
+		if refusal := refusedAfterwards(ctx, config.TLSConfig, address.Host); refusal != nil {
+			err = refusal
+		}
+	}
 	advised := app.AdviseBroker(err).Error()
 	exception, _ := errors.AsType[*amqp.Error](err)
 	switch {
@@ -98,6 +103,27 @@ func (e *examination) brokerTrouble(ctx context.Context, config wamqp.Connection
 		}
 	}
 	return err.Error(), remedy
+}
+
+// refusedAfterwards returns why the other side ends a connection whose handshake looked well: with TLS 1.3 it says so only then,
+// and whoever writes meanwhile may see nothing but the end. It is nil where the other side waits for more, as RabbitMQ does.
+func refusedAfterwards(ctx context.Context, config *tls.Config, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	conn, err := (&tls.Dialer{Config: config.Clone()}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil // it was no better the first time
+	}
+	defer func() { _ = conn.Close() }()
+	deadline, _ := ctx.Deadline()
+	if conn.SetReadDeadline(deadline) != nil {
+		return nil
+	}
+	var one [1]byte
+	if _, err = conn.Read(one[:]); err != nil && strings.Contains(err.Error(), "remote error: tls") {
+		return err
+	}
+	return nil
 }
 
 // speaksTLS reports whether whoever listens there begins TLS, whatever its certificate.
