@@ -22,7 +22,8 @@
 //
 // A playbook waits for its job, so that one has a deadline, counted from when it was first taken up: no attempt and no wait
 // goes beyond it. Every end answers the playbook, before the message is acknowledged and before there is a dead letter,
-// which says so ([MetadataAnswered]). What a crash repeats is answered again: OpenCTI can't be asked whether it was.
+// which says so ([MetadataAnswered]). What a crash repeats is answered again: OpenCTI can't be asked whether it was. What a lost
+// connection repeats is not ([Copies]).
 //
 // Read [Definition] first: it is the pipeline. What surrounds every stage (span, measurement, poison queue, retries) is
 // one list in [Pipeline.around].

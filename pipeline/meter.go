@@ -159,7 +159,7 @@ func (p *Pipeline) count(ctx context.Context, hop attribute.KeyValue, trip *trip
 		m.retries.Add(ctx, 1, metric.WithAttributes(hop, reason, LabelHow.String(retriedParked)))
 	case paused:
 		m.retries.Add(ctx, 1, metric.WithAttributes(hop, reason, LabelHow.String(retriedPaused)))
-	case returned: // the broker gives it to somebody
+	case returned, dropped: // the broker gives it to somebody, or nobody has to do anything
 	}
 	if trip.end == "" {
 		return

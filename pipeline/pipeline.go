@@ -58,6 +58,8 @@ type Options struct {
 	PlaybookMaxWait time.Duration
 	// Version of the worker, for dead letters.
 	Version string
+	// Copies outlives the pipeline where another one goes on with its jobs; nil is a memory of its own.
+	Copies *Copies
 	// Drain bounds how long Run waits for jobs in hand once its context has ended.
 	Drain time.Duration
 	Now   func() time.Time
@@ -145,6 +147,9 @@ func (o *Options) setDefaults() {
 	if o.Observe == nil {
 		o.Observe = func(Outcome) {}
 	}
+	if o.Copies == nil {
+		o.Copies = NewCopies()
+	}
 	if o.PlaybookMaxWait <= 0 {
 		o.PlaybookMaxWait = 30 * time.Second
 	}
@@ -163,6 +168,7 @@ func (p *Pipeline) around(hop Hop) []message.HandlerMiddleware {
 		p.traced(hop),        // one span per hop, child of the traceparent that the message carries
 		p.metered(hop),       // what waits, what is in hand, what came of it, in numbers
 		p.measured(hop),      // what came of the trip, and how long it took
+		p.once(hop),          // copies of a job that has ended, or is about to, go no further
 		p.decided(hop),       // let in or not; then where it goes: on, to the hop again, later, skipped, to the poison queue
 		p.retried(hop),       // what may pass in a moment, on the hop's schedule
 		middleware.Recoverer, // a panic is one more error

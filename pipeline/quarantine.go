@@ -93,6 +93,9 @@ func (p *Pipeline) putOff(msg *message.Message, hop Hop, trip *trip, probe bool)
 // costs nothing, and the work would never end otherwise.
 func (p *Pipeline) skip(msg *message.Message, hop Hop, trip *trip) error {
 	ctx := msg.Context()
+	if mine, err := p.only(ctx, trip); !mine {
+		return err
+	}
 	err := p.again(ctx, brief, time.Time{}, func() error { return p.Ends.Skipped(ctx, trip.job, trip.fault) })
 	if p.mayPass(err) {
 		return p.comeBack(msg, hop, trip, fmt.Errorf("ending a skipped job: %w", err))
@@ -108,6 +111,9 @@ func (p *Pipeline) skip(msg *message.Message, hop Hop, trip *trip) error {
 // answered.
 func (p *Pipeline) bury(msg *message.Message, hop Hop, trip *trip) error {
 	ctx := msg.Context()
+	if mine, err := p.only(ctx, trip); !mine {
+		return err
+	}
 	letter := p.letter(msg, hop, trip)
 	told := p.tell(ctx, trip, letter)
 	if p.mayPass(told) {

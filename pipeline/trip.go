@@ -31,6 +31,7 @@ type trip struct {
 	deadline   time.Time     // until when a playbook waits for the job; zero where none does
 	ran        bool          // the stage has run on this trip
 	done       bool          // and went well
+	claimed    bool          // no other copy of the job ends meanwhile
 
 	// Set when it is over:
 	end    End
@@ -57,6 +58,7 @@ const (
 	returned fate = "returned" // the transport keeps it
 	parked   fate = "parked"   // into a waiting room
 	paused   fate = "paused"   // to the hop's topic again, for the hop takes no jobs
+	dropped  fate = "dropped"  // nowhere: another copy of the job has ended
 )
 
 // Outcome is what came of one trip.

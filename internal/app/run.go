@@ -83,7 +83,8 @@ type worker struct {
 	broker   *broker
 	meters   *meters
 	pauses   pauses
-	world    pipeline.World // but for its Intake
+	copies   *pipeline.Copies // of all sessions
+	world    pipeline.World   // but for its Intake
 	connect  func(ctx context.Context, to opencti.Registration, topics []pipeline.Topic) (Carrier, error)
 }
 
@@ -138,6 +139,7 @@ func newWorker(o Options) (*worker, error) {
 		risks:    risks,
 		broker:   newBroker(),
 		meters:   meters,
+		copies:   pipeline.NewCopies(),
 		connect:  o.Connect,
 	}
 	if w.connect == nil {

@@ -117,6 +117,7 @@ func (w *worker) session(ctx context.Context, to opencti.Registration) (worked b
 		Now:       w.options.Now,
 
 		PlaybookMaxWait: w.options.Config.Playbook.MaxWait,
+		Copies:          w.copies,
 	})
 	if err != nil {
 		return false, unmendableError{err}

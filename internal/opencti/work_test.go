@@ -170,8 +170,8 @@ func TestNothingToImport(t *testing.T) {
 	}
 }
 
-// TestAnnouncedTwice: two copies of a job announced it, neither knowing of the other, as can be after a lost connection. One
-// of them ended it; the work must end all the same when the other one comes back.
+// TestAnnouncedTwice: two copies of a job announced it, neither knowing of the other, as can be where a lost connection
+// gives a job in hand to another worker. One of them ended it; the work must end all the same when the other one comes back.
 func TestAnnouncedTwice(t *testing.T) {
 	t.Parallel()
 	for _, version := range releases {
