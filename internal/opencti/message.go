@@ -14,9 +14,6 @@ import (
 // which is what a playbook's bundle has to come back in.
 const MaxRequestBytes = 64 << 20
 
-// maxPlain bounds a job message without a playbook, which has a few ids and no bundle.
-const maxPlain = 1 << 20
-
 // maxText bounds one text of a job message (an id, a type); the longest that the platform writes has under 120 characters.
 const maxText = 4096
 
@@ -72,13 +69,9 @@ func (e *FieldError) Error() string {
 // On a broken message it returns a [*FieldError] about the first fault, and with it as much of the request as could be
 // read, even from a message that ends too early: a work whose id is known can be closed.
 func DecodeRequest(body []byte) (Request, error) {
-	most := MaxRequestBytes
-	if len(body) > maxPlain && !bytes.Contains(body, []byte(`"playbook"`)) {
-		most = maxPlain // Reading it would take several times its size, of which all is somebody's mistake.
-	}
-	if len(body) > most {
+	if len(body) > MaxRequestBytes {
 		return Request{WorkID: salvageWorkID(body)},
-			&FieldError{"job message", strconv.Itoa(len(body)) + " bytes", "at most " + strconv.Itoa(most)}
+			&FieldError{"job message", strconv.Itoa(len(body)) + " bytes", "at most " + strconv.Itoa(MaxRequestBytes)}
 	}
 	if !json.Valid(body) {
 		return Request{WorkID: salvageWorkID(body)}, &FieldError{"job message", describe(body) + " that is no valid JSON", "a JSON object"}
@@ -91,11 +84,11 @@ func DecodeRequest(body []byte) (Request, error) {
 		WorkID:      d.text(internal, "internal.", "work_id"),
 		ApplicantID: d.text(internal, "internal.", "applicant_id"),
 		DraftID:     d.text(internal, "internal.", "draft_id"),
-		Mode:        d.text(internal, "internal.", "mode"),
-		Trigger:     d.text(internal, "internal.", "trigger"),
-		EventType:   d.text(event, "event.", "event_type"),
+		Mode:        hint(internal["mode"]),
+		Trigger:     hint(internal["trigger"]),
+		EventType:   hint(event["event_type"]),
 		EntityID:    d.text(event, "event.", "entity_id"),
-		EntityType:  d.text(event, "event.", "entity_type"),
+		EntityType:  hint(event["entity_type"]),
 	}
 	if !absent(internal["playbook"]) {
 		r.Playbook = d.playbook(internal, event)
@@ -126,6 +119,16 @@ func (r Request) Key() string {
 	return "request-" + hex.EncodeToString(sum[:16])
 }
 
+// raw is a piece of the message that is read, not a copy of it: what is not used, such as a stix_entity with the content of a
+// file, costs nothing.
+type raw []byte
+
+// UnmarshalJSON implements [json.Unmarshaler]. The data stay valid as long as the message, of which they are a part.
+func (r *raw) UnmarshalJSON(data []byte) error {
+	*r = data
+	return nil
+}
+
 // decoder reads raw JSON field by field and keeps the first fault.
 type decoder struct{ err *FieldError }
 
@@ -135,34 +138,40 @@ func (d *decoder) fault(field, found, want string) {
 	}
 }
 
-func (d *decoder) object(field string, raw json.RawMessage) map[string]json.RawMessage {
-	var m map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &m); err != nil || m == nil {
-		d.fault(field, describe(raw), "an object")
+func (d *decoder) object(field string, value raw) map[string]raw {
+	var m map[string]raw
+	if err := json.Unmarshal(value, &m); err != nil || m == nil {
+		d.fault(field, describe(value), "an object")
 	}
 	return m
 }
 
-func (d *decoder) child(parent map[string]json.RawMessage, field, key string) map[string]json.RawMessage {
+func (d *decoder) child(parent map[string]raw, field, key string) map[string]raw {
 	if absent(parent[key]) {
 		return nil
 	}
 	return d.object(field, parent[key])
 }
 
-func (d *decoder) text(parent map[string]json.RawMessage, path, key string) string {
-	raw := parent[key]
-	if absent(raw) {
+// hint reads what a request only tells for information: what is no short text counts as not said.
+func hint(value raw) string {
+	d := &decoder{}
+	return d.text(map[string]raw{"": value}, "", "")
+}
+
+func (d *decoder) text(parent map[string]raw, path, key string) string {
+	value := parent[key]
+	if absent(value) {
 		return ""
 	}
-	const escaped = 6                         // bytes that one may take: \u0061
-	if len(raw) > escaped*maxText+len(`""`) { // not to be copied once more to find out
-		d.fault(path+key, strconv.Itoa(len(raw))+" bytes", "at most "+strconv.Itoa(maxText))
+	const escaped = 6                           // bytes that one may take: \u0061
+	if len(value) > escaped*maxText+len(`""`) { // not to be copied once more to find out
+		d.fault(path+key, strconv.Itoa(len(value))+" bytes", "at most "+strconv.Itoa(maxText))
 		return ""
 	}
 	var s string
-	if err := json.Unmarshal(raw, &s); err != nil {
-		d.fault(path+key, describe(raw), "a string")
+	if err := json.Unmarshal(value, &s); err != nil {
+		d.fault(path+key, describe(value), "a string")
 		return ""
 	}
 	if len(s) > maxText {
@@ -174,7 +183,7 @@ func (d *decoder) text(parent map[string]json.RawMessage, path, key string) stri
 
 // playbook reads the step. previous_step_id may be missing, and event_id is younger than playbooks are; the others are what
 // an answer needs.
-func (d *decoder) playbook(internal, event map[string]json.RawMessage) *Playbook {
+func (d *decoder) playbook(internal, event map[string]raw) *Playbook {
 	const path = "internal.playbook."
 	step := d.object("internal.playbook", internal["playbook"])
 	p := &Playbook{
@@ -186,7 +195,7 @@ func (d *decoder) playbook(internal, event map[string]json.RawMessage) *Playbook
 		PreviousStepID: d.text(step, path, "previous_step_id"),
 	}
 	if bundle := d.child(event, "event.bundle", "bundle"); bundle != nil {
-		p.Bundle = bytes.Clone(event["bundle"])
+		p.Bundle = json.RawMessage(bytes.Clone(event["bundle"]))
 	} else {
 		d.fault("event.bundle", describe(event["bundle"]), "the playbook's STIX bundle as an object")
 	}
@@ -203,21 +212,21 @@ func (d *decoder) playbook(internal, event map[string]json.RawMessage) *Playbook
 	return p
 }
 
-func absent(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
+func absent[T ~[]byte](value T) bool { return len(value) == 0 || string(value) == "null" }
 
 // describe names the kind of a JSON value, for a [FieldError].
-func describe(raw json.RawMessage) string {
-	raw = bytes.TrimSpace(raw)
-	if len(raw) == 0 {
+func describe(value []byte) string {
+	value = bytes.TrimSpace(value)
+	if len(value) == 0 {
 		return "nothing"
 	}
-	switch raw[0] {
+	switch value[0] {
 	case '{':
 		return "an object"
 	case '[':
 		return "an array"
 	case '"':
-		if string(raw) == `""` {
+		if string(value) == `""` {
 			return "an empty string"
 		}
 		return "a string"
@@ -226,7 +235,7 @@ func describe(raw json.RawMessage) string {
 	case 'n':
 		return "null"
 	}
-	if strings.ContainsRune("-0123456789", rune(raw[0])) {
+	if strings.ContainsRune("-0123456789", rune(value[0])) {
 		return "a number"
 	}
 	return "something"

@@ -3,6 +3,7 @@ package opencti
 import (
 	"encoding/json"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -58,6 +59,11 @@ func TestDecodeRequest(t *testing.T) {
 		{
 			"unknown fields of any kind are ignored",
 			`{"configuration":[1],"internal":{"work_id":"w","new":{"a":1}},"event":{"entity_id":"x","stix_entity":""}}`,
+			Request{WorkID: "w", EntityID: "x"},
+		},
+		{
+			"what is only told may become anything",
+			`{"internal":{"work_id":"w","mode":{"a":1},"trigger":7},"event":{"entity_id":"x","event_type":["a"],"entity_type":true}}`,
 			Request{WorkID: "w", EntityID: "x"},
 		},
 		{
@@ -149,6 +155,22 @@ func TestDecodeRequestTooLong(t *testing.T) {
 	var field *FieldError
 	if !errors.As(err, &field) || got.WorkID != "w1" {
 		t.Errorf("DecodeRequest() = %+v, %v, want work w1 and a FieldError", got, err)
+	}
+}
+
+// TestDecodeRequestWithAFile: an Artifact's stix_entity may have the content of its file. Reading the rest costs no memory for it.
+func TestDecodeRequestWithAFile(t *testing.T) { //nolint:paralleltest // counts what the process allocates
+	const size = 32 << 20
+	body := []byte(`{"internal":{"work_id":"w1"},"event":{"stix_entity":"{\"payload_bin\":\"` + strings.Repeat("QUJD", size/4) + `\"}","entity_id":"e"}}`)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	got, err := DecodeRequest(body)
+	runtime.ReadMemStats(&after)
+	if diff := cmp.Diff(Request{WorkID: "w1", EntityID: "e"}, got); err != nil || diff != "" {
+		t.Errorf("DecodeRequest() error = %v (-want +got):\n%s", err, diff)
+	}
+	if taken := after.TotalAlloc - before.TotalAlloc; taken > size/8 {
+		t.Errorf("DecodeRequest() allocated %d bytes for a message of %d, want a small part of it", taken, len(body))
 	}
 }
 
