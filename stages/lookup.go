@@ -34,7 +34,7 @@ type Credentials interface {
 
 // Files reads files of OpenCTI's storage. The error is [opencti.ErrNotFound] where there is none.
 type Files interface {
-	Download(ctx context.Context, fileID string) (*opencti.Download, error)
+	Download(ctx context.Context, fileID, draftID string) (*opencti.Download, error)
 }
 
 // Sources is what [Lookup] reads of OpenCTI, and how. Without Credentials no account is looked up.

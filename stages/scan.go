@@ -141,7 +141,7 @@ func (l lookup) fetch(ctx context.Context, job Job) (*localFile, error) {
 	if stored.Size > l.Scanning.MaxSize {
 		return nil, l.tooLarge(stored.Size)
 	}
-	download, err := l.Files.Download(ctx, stored.ID)
+	download, err := l.Files.Download(ctx, stored.ID, job.draft())
 	if err != nil {
 		return nil, fmt.Errorf("reading the file of the artifact %s: %w", job.Entity.StandardID, err)
 	}

@@ -17,11 +17,11 @@ import (
 	"opencti-ipqs-worker/ipqs/ipqstest"
 )
 
-// fakeFiles is a storage; what it does not have is not found.
+// fakeFiles is a storage; what it does not have is not found. A draft's file has the draft before its id ("draft:id").
 type fakeFiles map[string]string
 
-func (f fakeFiles) Download(_ context.Context, id string) (*opencti.Download, error) {
-	content, ok := f[id]
+func (f fakeFiles) Download(_ context.Context, id, draftID string) (*opencti.Download, error) {
+	content, ok := f[strings.TrimPrefix(draftID+":"+id, ":")]
 	if !ok {
 		return nil, opencti.ErrNotFound
 	}
@@ -86,6 +86,17 @@ func (s *scanner) run(job Job) (Job, *Fault, int) {
 			s.t.Fatalf("Run() = %+v for the %dth time, want it to come to an end", f, again)
 		}
 		s.now = s.now.Add(f.After)
+	}
+}
+
+// A draft's file is read in the draft.
+func TestScanInADraft(t *testing.T) {
+	t.Parallel()
+	s := newScanner(t, fakeFiles{"draft-1:import/bad.bin": bad}, ipqstest.Options{})
+	job := artifactJob("bad.bin", bad)
+	job.Request.DraftID = "draft-1"
+	if job, fault, _ := s.run(job); fault != nil || job.Risk == nil {
+		t.Errorf("Run() = %+v, %v, want the file of the draft scanned", job, fault)
 	}
 }
 

@@ -198,7 +198,7 @@ func (l local) Credential(_ context.Context, id, _ string) (opencti.Credential, 
 }
 
 // Download reads a file of this machine's.
-func (local) Download(_ context.Context, path string) (*opencti.Download, error) {
+func (local) Download(_ context.Context, path, _ string) (*opencti.Download, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, noFile(err)

@@ -42,14 +42,17 @@ func traps() []shown {
 			"internal/opencti/openctitest TestExtensionLabelsWin",
 		}},
 		{"11: scores are integers", []string{"internal/standin TestEveryScoreIsAnInteger"}},
-		{"12: opencti-draft-id is always sent", []string{"internal/opencti TestAlwaysSendDraftHeader"}},
+		{"12: opencti-draft-id is always sent", []string{
+			"internal/opencti TestAlwaysSendDraftHeader", "internal/opencti TestDownloadInADraft", "stages TestScanInADraft",
+		}},
 		{"13: markings and authors that are not in the bundle are kept", []string{"stages TestPublishAnnouncesWhatItSendsAndKeepsMarkings"}},
 		{"14: jobs that overtake each other lose no objects where works can die", []string{
-			"internal/opencti TestOutOfOrderWorks", "internal/opencti TestTrackedHole",
+			"internal/opencti TestOutOfOrderWorks", "internal/opencti TestTrackedHole", "internal/opencti TestPushBundleOutlastsTheCleanUp",
 			"internal/e2e TestSixWorkersLoseNothingWhereOpenCTIDeletesCounters", "internal/e2e TestSixWorkersWouldLoseObjectsIfTheyNamedTheirWorks",
 		}},
 		{"15: acknowledged well within consumer_timeout, and expectations added once per work", []string{
 			"pipeline TestSchedulesStayWellBelowTheBrokersPatience", "internal/opencti TestAnnounceAnswerLost", "internal/opencti TestAnnouncedTwice",
+			"pipeline/rabbitmq TestJobsInHandEndOnceWhenTheConnectionIsLost",
 			"internal/opencti TestWorks/redelivered after it was announced",
 		}},
 		{"16: the minimum is asked for in a registration, and its reply never logged", []string{

@@ -57,9 +57,9 @@ type Download struct {
 // opDownload names the request in errors; it is no GraphQL.
 const opDownload = "Download"
 
-// Download begins to read a file of the platform's storage. An error page is none: ErrNotFound says that the file, or the
+// Download begins to read a file of the platform's storage, in a draft unless draftID is empty. An error page is none: ErrNotFound says that the file, or the
 // right to read it, is missing. The time limit of the client's HTTP client covers the reading, too.
-func (c *Client) Download(ctx context.Context, fileID string) (*Download, error) {
+func (c *Client) Download(ctx context.Context, fileID, draftID string) (*Download, error) {
 	base := strings.TrimSuffix(c.endpoint, "/graphql")
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/storage/get/"+escaped(fileID), nil)
 	if err != nil {
@@ -69,7 +69,7 @@ func (c *Client) Download(ctx context.Context, fileID string) (*Download, error)
 		request.Header.Set(name, value)
 	}
 	request.Header.Set("Authorization", "Bearer "+c.token)
-	request.Header.Set(draftHeader, "")
+	request.Header.Set(draftHeader, draftID)
 	if c.userAgent != "" {
 		request.Header.Set("User-Agent", c.userAgent)
 	}

@@ -78,7 +78,7 @@ func TestDownload(t *testing.T) {
 	for _, name := range []string{"a.bin", "a+b c.exe", `a"b.exe`, "a#b?c%41.exe", "naïve 'file' 😀.exe"} {
 		id := "import/Artifact/9e4c4c2e-0000-4000-8000-000000000000/" + name
 		r.platform.StoreFile(id, []byte("content of "+name))
-		file, err := r.client.Download(t.Context(), id)
+		file, err := r.client.Download(t.Context(), id, "")
 		if err != nil {
 			t.Errorf("Download(%q) = %v, want no error", name, err)
 			continue
@@ -88,6 +88,30 @@ func TestDownload(t *testing.T) {
 		if want := "content of " + name; err != nil || string(content) != want || file.Size != int64(len(want)) {
 			t.Errorf("Download(%q) = %q of %d bytes, %v, want %q", name, content, file.Size, err, want)
 		}
+	}
+}
+
+// A draft's file is there in the draft alone.
+func TestDownloadInADraft(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "7.260817.0")
+	const id = "import/Artifact/9e4c4c2e-0000-4000-8000-000000000000/a.bin"
+	r.platform.AddObservable(openctitest.Observable{Type: "Artifact", DraftID: "draft-1", Artifact: &openctitest.Artifact{FileID: id}})
+	r.platform.StoreFile(id, []byte("content"))
+	for _, tt := range []struct {
+		draft string
+		there bool
+	}{{"draft-1", true}, {"", false}, {"draft-2", false}} {
+		file, err := r.client.Download(t.Context(), id, tt.draft)
+		if err == nil {
+			_ = file.Close()
+		}
+		if (err == nil) != tt.there {
+			t.Errorf("Download() in draft %q = %v, want it there: %t", tt.draft, err, tt.there)
+		}
+	}
+	if complaints := r.platform.Complaints(); len(complaints) > 0 {
+		t.Errorf("the platform complains: %q", complaints)
 	}
 }
 
@@ -126,7 +150,7 @@ func TestDownload_errorPage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			file, err := client.Download(t.Context(), "import/Artifact/x/a.bin")
+			file, err := client.Download(t.Context(), "import/Artifact/x/a.bin", "")
 			if err == nil {
 				_ = file.Close()
 			}

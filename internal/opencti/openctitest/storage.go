@@ -89,11 +89,20 @@ func (p *Platform) Downloads() map[string]int {
 }
 
 // serveFile answers as the platform does: the file as an attachment, 403 to strangers, and 503 with some JSON where there is
-// no such file.
+// no such file; nor is there one, outside of a draft, of what the draft alone has.
 func (p *Platform) serveFile(w http.ResponseWriter, r *http.Request) {
 	_, id, _ := strings.Cut(r.URL.Path, storagePath) // unescaped already
 	p.mu.Lock()
 	content, ok := p.stored[id]
+	draft, named := draftOf(r)
+	if !named && p.rules.drafts {
+		p.complain("a file was asked for without opencti-draft-id: it would be looked for in whatever draft the user has open")
+	}
+	for _, o := range p.observables {
+		if p.rules.drafts && o.Artifact != nil && o.Artifact.FileID == id && o.DraftID != "" && o.DraftID != draft {
+			ok = false
+		}
+	}
 	p.downloads[id]++
 	p.mu.Unlock()
 	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
