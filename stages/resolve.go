@@ -30,6 +30,8 @@ type Policy struct {
 	MaxTLP, DefaultTLP opencti.TLP
 	// SkipPrivate keeps addresses that only mean something inside a network from being looked up.
 	SkipPrivate bool
+	// LiveOnly says that results can only go into the live data: what is asked from a draft would leave it.
+	LiveOnly bool
 }
 
 const received = "IPQS: the job is being worked on."
@@ -78,6 +80,9 @@ func (r resolver) run(ctx context.Context, job Job) (Job, error) {
 		}
 	} else if err := r.works.Received(ctx, job.Request.WorkID, received); err != nil {
 		return job, fmt.Errorf("telling that the work is received: %w", err)
+	} else if r.policy.LiveOnly && job.Request.DraftID != "" {
+		return job, fault(Skip, ReasonCapability,
+			"the job is from a draft, and over OpenCTI's API (CONNECTOR_QUEUE_PROTOCOL=api) its results would go into the live data")
 	}
 	entity, err := r.entities.Entity(ctx, job.Request.EntityID, job.Request.DraftID)
 	if err != nil {

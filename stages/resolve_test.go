@@ -87,6 +87,10 @@ func TestResolve(t *testing.T) {
 			name: "private, but wanted", entity: typed("IPv4-Addr", "10.1.2.3"),
 			policy: func(p *Policy) { p.SkipPrivate = false },
 		},
+		{
+			name: "from a draft, where results go into the live data alone", entity: ipv4(),
+			policy: func(p *Policy) { p.LiveOnly = true }, want: &Fault{Class: Skip, Reason: ReasonCapability},
+		},
 		{name: "not found", err: opencti.ErrNotFound, want: &Fault{Class: Permanent, Reason: ReasonNotFound}},
 		{name: "OpenCTI down", err: opencti.ErrUnavailable, want: &Fault{Class: Transient, Reason: ReasonUnavailable}},
 	}

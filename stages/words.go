@@ -50,6 +50,9 @@ func (f *Fault) sentence(job Job) string {
 		}
 		return "OpenCTI does not accept the connector's token"
 	case ReasonCapability:
+		if f.Class == Skip {
+			return capital(f.Error()) // ours, as those below
+		}
 		return "The IPQS plan, or the rights of the connector's user, do not include this"
 	case ReasonNotFound:
 		return "OpenCTI does not show this entity to the connector's user"

@@ -43,6 +43,7 @@ func TestSentences(t *testing.T) {
 		{told(opencti.ErrRefused), "OpenCTI refused what the connector sent"},
 		{told(context.DeadlineExceeded), "There was no answer in time"},
 		{fault(Permanent, ReasonMalformed, "event.entity_id is missing"), "The job cannot be read: event.entity_id is missing"},
+		{fault(Skip, ReasonCapability, "the job is from a draft"), "The job is from a draft"},
 		{fault(Skip, ReasonScope, "Mutex is not in the scope"), "Mutex is not in the scope"},
 		{fault(Transient, ReasonBroker, "x: y: z"), "RabbitMQ did not take the objects for too long"},
 		{fault(Permanent, ReasonCrashLoop, "x"), "The worker ended several times while it had this job"},

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/ThreeDotsLabs/watermill-amqp/v2/pkg/amqp"
 
@@ -37,7 +38,7 @@ func carriers(o Options, client *opencti.Client, p *presence) func(context.Conte
 			carrier = rabbit
 		}
 		if c.PushByAPI {
-			carrier = pushing{carrier, client, c.ID, o.Logger}
+			carrier = pushing{carrier, client, c.ID}
 		}
 		if !c.Callback.On || !o.runs(topics[0].Name) { // whoever runs the first hop has the jobs posted
 			return carrier, nil
@@ -120,6 +121,14 @@ func (i *intake) Push(ctx context.Context, messages [][]byte) error {
 // Ready is the transport's, with advice.
 func (i *intake) Ready() error { return brokerAdvice().on(i.Transport.Ready()) }
 
+// unbracketed is an IPv6 address without the brackets that a platform may write it in.
+func unbracketed(host string) string {
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		return strings.TrimSuffix(inner, "]")
+	}
+	return host
+}
+
 // connection merges what OpenCTI says of its broker with what the operator says of it: the platform may see it under
 // another name than we do.
 func connection(to opencti.Connection, mq config.MQ) (amqp.ConnectionConfig, error) {
@@ -127,7 +136,7 @@ func connection(to opencti.Connection, mq config.MQ) (amqp.ConnectionConfig, err
 	if mq.UseSSL != nil {
 		useTLS = *mq.UseSSL
 	}
-	host := cmp.Or(mq.Host, to.Host)
+	host := unbracketed(cmp.Or(mq.Host, to.Host))
 	port := cmp.Or(mq.Port, to.Port)
 	vhost := cmp.Or(mq.VHost, to.VHost, "/")
 	address := url.URL{

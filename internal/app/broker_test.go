@@ -14,6 +14,8 @@ func TestConnection(t *testing.T) {
 	t.Parallel()
 	plain := opencti.Connection{Host: "rabbit", Port: 5672, VHost: "/", User: "opencti", Pass: "p@ss/word"}
 	secured := opencti.Connection{Host: "rabbit", Port: 5671, VHost: "a/b", User: "opencti", Pass: "p@ss/word", UseSSL: true}
+	bracketed := secured
+	bracketed.Host = "[2001:db8::1]"
 	tests := []struct {
 		name    string
 		said    opencti.Connection
@@ -24,6 +26,8 @@ func TestConnection(t *testing.T) {
 		{"as OpenCTI says, by TLS", secured, nil, nil},
 		{"host", plain, []string{"MQ_HOST=other"}, func(c *opencti.Connection) { c.Host = "other" }},
 		{"host of IPv6", plain, []string{"MQ_HOST=2001:db8::1"}, func(c *opencti.Connection) { c.Host = "2001:db8::1" }},
+		{"host of IPv6 in brackets", plain, []string{"MQ_HOST=[2001:db8::1]"}, func(c *opencti.Connection) { c.Host = "2001:db8::1" }},
+		{"as OpenCTI says, IPv6", bracketed, nil, func(c *opencti.Connection) { c.Host = "2001:db8::1" }},
 		{"host by TLS", secured, []string{"MQ_HOST=other"}, func(c *opencti.Connection) { c.Host = "other" }},
 		{"port", plain, []string{"MQ_PORT=1"}, func(c *opencti.Connection) { c.Port = 1 }},
 		{"virtual host", plain, []string{"MQ_VHOST=other"}, func(c *opencti.Connection) { c.VHost = "other" }},

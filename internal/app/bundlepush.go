@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"golang.org/x/sync/singleflight"
 
@@ -27,7 +26,6 @@ type pushing struct {
 		PushBundle(ctx context.Context, connectorID, workID string, bundle []byte) error
 	}
 	connectorID string
-	log         *slog.Logger
 }
 
 // part is one message of a bundle on its way from the envelope to Push.
@@ -51,9 +49,11 @@ func (p pushing) Push(ctx context.Context, messages [][]byte) error {
 	if err != nil {
 		return &stages.Fault{Class: stages.Permanent, Reason: stages.ReasonMalformed, Err: fmt.Errorf("joining the bundle: %w", err)}
 	}
-	if first.DraftID != "" {
-		p.log.WarnContext(ctx, "the results of a job from a draft go into the live data: OpenCTI's API has no way to name the draft",
-			slog.String("draft", first.DraftID), slog.String("work", first.WorkID))
+	if first.DraftID != "" { // which resolve ends, but for a job that was begun under another protocol
+		return &stages.Fault{
+			Class: stages.Permanent, Reason: stages.ReasonCapability,
+			Err: errors.New("the job is from a draft, and OpenCTI's API has no way to name one: its results would go into the live data"),
+		}
 	}
 	return p.client.PushBundle(ctx, p.connectorID, first.WorkID, bundle)
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -45,19 +43,15 @@ func TestPushJoins(t *testing.T) {
 	}
 	var messages [][]byte
 	for _, one := range split.Parts {
-		message, err := wrapPart(opencti.PushOptions{WorkID: "work_1", DraftID: "lost"}, one)
+		message, err := wrapPart(opencti.PushOptions{WorkID: "work_1"}, one)
 		if err != nil {
 			t.Fatal(err)
 		}
 		messages = append(messages, message)
 	}
 	to := &pushed{}
-	var log safeBuffer
-	if err := (pushing{client: to, connectorID: "connector", log: slog.New(slog.NewTextHandler(&log, nil))}).Push(t.Context(), messages); err != nil {
+	if err := (pushing{client: to, connectorID: "connector"}).Push(t.Context(), messages); err != nil {
 		t.Fatalf("Push() = %v", err)
-	}
-	if !strings.Contains(log.String(), "draft=lost") {
-		t.Errorf("the log is %q, want it to say that the draft is lost", log.String())
 	}
 	if to.connectorID != "connector" || to.workID != "work_1" {
 		t.Errorf("pushed for %q, %q, want the connector and the work", to.connectorID, to.workID)
@@ -76,6 +70,26 @@ func TestPushJoins(t *testing.T) {
 	want := []any{"url", "https://example.org/?a=1&b=<2>", nil, "note", nil, "<a> & ü"}
 	if diff := cmp.Diff(want, texts); diff != "" || got.Type != "bundle" || got.ID != "bundle--0f7b1d4e-6f3c-4d55-9c8e-5b6a7c8d9e0f" {
 		t.Errorf("pushed %s (-want +got):\n%s", to.bundle, diff)
+	}
+}
+
+// What comes from a draft is not put into the live data.
+func TestPushKeepsADraftOut(t *testing.T) {
+	t.Parallel()
+	message, err := wrapPart(opencti.PushOptions{DraftID: "draft"}, []byte(`{"type":"bundle","id":"bundle--1","objects":[{}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := &pushed{}
+	err = pushing{client: to}.Push(t.Context(), [][]byte{message})
+	if fault := stages.AsFault(err); err == nil || fault.Class != stages.Permanent || fault.Reason != stages.ReasonCapability || to.bundle != nil {
+		t.Errorf("Push() = %v, and %s is pushed, want a permanent fault for the lack of a capability", err, to.bundle)
+	}
+	for _, environ := range [][]string{nil, {"CONNECTOR_QUEUE_PROTOCOL=api"}} {
+		chosen, err := choices(load(t, environ...))
+		if err != nil || chosen.policy.LiveOnly != (environ != nil) {
+			t.Errorf("LiveOnly with %q = %t, %v, want it with the API alone", environ, chosen.policy.LiveOnly, err)
+		}
 	}
 }
 

@@ -253,6 +253,7 @@ func choices(c config.Config) (choice, error) {
 			MaxTLP:      maxTLP,
 			DefaultTLP:  defaultTLP,
 			SkipPrivate: c.IPQS.SkipPrivate,
+			LiveOnly:    c.Connector.PushByAPI,
 		},
 		scoring: stages.Scoring{Model: model, FlagLabels: flags},
 		enrichment: stages.Enrichment{
