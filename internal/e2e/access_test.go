@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -384,6 +386,58 @@ func TestProxy(t *testing.T) {
 	}
 	if strings.Contains(w.logs.String(), header) || strings.Contains(w.collector.texts(), header) {
 		t.Error("the header's value is in the log or in spans")
+	}
+	checkSecrets(t, w)
+}
+
+// OpenCTI behind TLS is asked through a tunnel of the proxy's, which sees a name and nothing else.
+func TestProxyTunnel(t *testing.T) {
+	t.Parallel()
+	w := newWorldWithoutRabbitMQ(t, "", ipqstest.Options{})
+	authority := certtest.New(t)
+	identity := authority.Server(t, "opencti.test")
+	secure := httptest.NewUnstartedServer(w.platform)
+	secure.TLS = &tls.Config{Certificates: []tls.Certificate{identity.TLS(t)}, MinVersion: tls.VersionTLS12}
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	var tunnels, strange atomic.Int64
+	var open sync.WaitGroup
+	proxy := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodConnect || r.Host != "opencti.test:443" || r.Header.Get("Authorization") != "" {
+			strange.Add(1)
+			return
+		}
+		to, err := (&net.Dialer{}).DialContext(r.Context(), "tcp", secure.Listener.Addr().String())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		rw.WriteHeader(http.StatusOK)
+		from, _, err := http.NewResponseController(rw).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		tunnels.Add(1)
+		for _, way := range [][2]net.Conn{{from, to}, {to, from}} {
+			open.Go(func() {
+				_, _ = io.Copy(way[0], way[1])
+				_ = way[0].Close()
+			})
+		}
+	}))
+	t.Cleanup(func() {
+		proxy.Close()
+		open.Wait()
+	})
+	worker := w.start(append(w.callback("http"), overAPI, "HTTPS_PROXY="+proxy.URL, "OPENCTI_URL=https://opencti.test",
+		"HTTPS_CA_CERTIFICATES="+authority.PEM)...)
+	w.scored(w.enrich(observables(6)))
+	if status := worker.stop(); status != 0 {
+		t.Errorf("exit status = %d after SIGTERM, want 0", status)
+	}
+	if tunnels.Load() == 0 || strange.Load() > 0 {
+		t.Errorf("the proxy was asked for %d tunnels to OpenCTI and %d other things, want only tunnels", tunnels.Load(), strange.Load())
 	}
 	checkSecrets(t, w)
 }

@@ -39,6 +39,8 @@ func TestHostileMessages(t *testing.T) {
 	for i := range n {
 		body := hostile(dice, i)
 		switch i {
+		case n / 4: // read, but for what is not used, and about nothing that OpenCTI knows
+			body = fmt.Appendf(nil, `{"internal":{"work_id":"w"},"event":{"stix_entity":%q,"entity_id":"nobody"}}`, strings.Repeat("x", 8<<20))
 		case n / 3:
 			body = bytes.Repeat([]byte("["), 50<<20)
 		case n / 2: // well-formed, and its id would be one of the letter's headers
