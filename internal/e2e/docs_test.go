@@ -40,7 +40,7 @@ func TestTheDocumentsAtTheirWord(t *testing.T) {
 			w := newWorld(t, ipqstest.Options{})
 			reader := w.reader(root)
 			w.jobsBefore()
-			script := strings.NewReplacer(":9095", ":"+reader.port, letterOfTheExamples, reader.letter()).Replace(d.Script())
+			script := strings.NewReplacer(":9095", ":"+reader.port, ":9096", ":"+reader.debug, letterOfTheExamples, reader.letter()).Replace(d.Script())
 			cmd := exec.CommandContext(w.ctx, "bash", "-c", script)
 			cmd.Dir, cmd.Env = reader.dir, append(reader.env, "WORK_ID="+w.platform.Works()[0].ID)
 			cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // what it left in the background goes too
@@ -66,10 +66,11 @@ const letterOfTheExamples = "01M7ZR9V0XH3N5P7Q1S2T4W6ZA"
 
 // reader is somebody who tries what a document says, and where.
 type reader struct {
-	w    *world
-	dir  string
-	env  []string
-	port string // of the worker's state; not the one in the documents, as several read at once
+	w   *world
+	dir string
+	env []string
+	// Where a worker tells of its state, and lets itself be debugged; not the ports in the documents, as several read at once.
+	port, debug string
 }
 
 // letter is the id of a dead letter that is there.
@@ -105,6 +106,18 @@ func (w *world) reader(root string) reader {
 	if err := os.WriteFile(filepath.Join(dir, "config.yml.sample"), sample, 0o600); err != nil {
 		w.t.Fatal(err)
 	}
+	port, debug := w.freePort(), w.freePort()
+	return reader{w, dir, []string{
+		"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "NO_COLOR=1",
+		"OPENCTI_URL=" + w.address, "OPENCTI_TOKEN=" + token, "CONNECTOR_ID=" + w.connector,
+		"IPQS_PRIVATE_KEY=" + key, "IPQS_BASE_URL=" + w.ipqs.BaseURL, "CONNECTOR_METRICS_PORT=" + port, "WORKER_DEBUG_PORT=" + debug,
+		"OTEL_EXPORTER_OTLP_ENDPOINT=" + w.collector.address, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+	}, port, debug}
+}
+
+// freePort is one that nobody listens on at the moment.
+func (w *world) freePort() string {
+	w.t.Helper()
 	listener, err := new(net.ListenConfig).Listen(w.ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		w.t.Fatal(err)
@@ -113,12 +126,7 @@ func (w *world) reader(root string) reader {
 	if err := listener.Close(); err != nil {
 		w.t.Fatal(err)
 	}
-	return reader{w, dir, []string{
-		"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "NO_COLOR=1",
-		"OPENCTI_URL=" + w.address, "OPENCTI_TOKEN=" + token, "CONNECTOR_ID=" + w.connector,
-		"IPQS_PRIVATE_KEY=" + key, "IPQS_BASE_URL=" + w.ipqs.BaseURL, "CONNECTOR_METRICS_PORT=" + port,
-		"OTEL_EXPORTER_OTLP_ENDPOINT=" + w.collector.address, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
-	}, port}
+	return port
 }
 
 // jobsBefore has a worker do a few jobs: one becomes a dead letter, as IPQS knows no such address.
