@@ -64,6 +64,17 @@ const (
 	ReasonOther          Reason = "other"           // anything else
 )
 
+// Reasons returns all of them, in the order above.
+func Reasons() []Reason {
+	return []Reason{
+		ReasonTimeout, ReasonUnavailable, ReasonRateLimited, ReasonQuotaExhausted, ReasonCredits, ReasonBudget,
+		ReasonAuth, ReasonCapability, ReasonInvalidValue, ReasonNotFound, ReasonMalformed, ReasonUnsupported,
+		ReasonEmpty, ReasonTooLarge, ReasonScope, ReasonTLP, ReasonPrivate, ReasonRecent, ReasonAnswered,
+		ReasonCircuitOpen, ReasonBroker, ReasonContract, ReasonPanic, ReasonCrashLoop, ReasonPending, ReasonStopping,
+		ReasonOther,
+	}
+}
+
 // InError reports whether a job that ends for this reason ends its work in error. What an analyst's or administrator's
 // setting excluded is an error to whoever asked for it; an address that has no public meaning is not, nor is what nobody asked
 // for.

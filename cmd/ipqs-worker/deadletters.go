@@ -19,6 +19,7 @@ import (
 	"opencti-ipqs-worker/internal/deadletters"
 	"opencti-ipqs-worker/internal/telemetry"
 	"opencti-ipqs-worker/pipeline"
+	"opencti-ipqs-worker/stages"
 )
 
 // deadLetters is what the commands about dead letters share.
@@ -315,7 +316,16 @@ func (d *deadLetters) filter(ids []string) (deadletters.Filter, error) {
 	f := deadletters.Filter{IDs: ids, Hops: d.hopNames, Reasons: d.reasons, Types: d.types}
 	for _, hop := range d.hopNames {
 		if !slices.Contains(d.names(), hop) {
-			return f, fmt.Errorf("--hop is %q: want one of %s", hop, strings.Join(d.names(), ", "))
+			return f, fmt.Errorf("--hop is %q%s: want one of %s", hop, didYouMean(hop, "", d.names()), strings.Join(d.names(), ", "))
+		}
+	}
+	var reasons []string
+	for _, reason := range stages.Reasons() {
+		reasons = append(reasons, string(reason))
+	}
+	for _, reason := range d.reasons {
+		if !slices.Contains(reasons, reason) {
+			return f, fmt.Errorf("--reason is %q%s: want one of %s", reason, didYouMean(reason, "", reasons), strings.Join(reasons, ", "))
 		}
 	}
 	var err error

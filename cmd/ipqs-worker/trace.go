@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -75,6 +76,9 @@ func (p *program) trace(ctx context.Context, f traceFlags, which string) error {
 			fromEnvironment = value
 		}
 	}
+	if strings.TrimSpace(which) == "" {
+		return usage(errors.New("the id is empty: want that of a work or of a trace"))
+	}
 	base, err := tracequery.Address(cmp.Or(f.address, fromEnvironment, "http://localhost:16686"))
 	if err != nil {
 		return usage(fmt.Errorf("--url or %s: %w", traceQueryURL, err))
@@ -124,6 +128,9 @@ func (p *program) trace(ctx context.Context, f traceFlags, which string) error {
 
 // explained adds what may be the reason that a trace is not there.
 func explained(err error, which, id string, base *url.URL) error {
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return fmt.Errorf("%w: is Jaeger or Tempo at %s? Name it with --url or %s", err, base.Redacted(), traceQueryURL)
+	}
 	if !errors.Is(err, tracequery.ErrNotFound) {
 		return err
 	}

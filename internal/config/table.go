@@ -342,7 +342,7 @@ func Table() []Option {
 		},
 		{
 			Env: "IPQS_SKIP_PRIVATE", Kind: Bool, Default: "true", For: ForEnrich,
-			Description: "Skip private, loopback and link-local addresses instead of spending a credit on them.",
+			Description: "Skip private, loopback, link-local, shared (100.64.0.0/10), multicast and reserved (240.0.0.0/4) addresses instead of spending a credit on them; those reserved for documentation are looked up.",
 			Accepts:     switches,
 			set:         into(func(c *Config) *bool { return &c.IPQS.SkipPrivate }, parseBool),
 		},

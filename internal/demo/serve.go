@@ -19,6 +19,9 @@ import (
 // crowd is how many different observables [Serve] asks about before it begins again.
 const crowd = 10_000
 
+// credits is what the account of the stand-in IPQS has at the beginning.
+const credits = 25_000
+
 // ServeOptions says where the stand-ins are served and what they do.
 type ServeOptions struct {
 	// AMQP is the URL of the RabbitMQ that the stand-in OpenCTI uses, and tells workers of.
@@ -45,7 +48,7 @@ func Serve(ctx context.Context, o ServeOptions) error {
 	defer func() { _ = platform.Close() }()
 	observables := observables(crowd)
 	fake := ipqstest.New(ipqstest.Options{
-		Key: standin.Key, Latency: 100 * time.Millisecond, LatencyJitter: 50 * time.Millisecond, Seed: 7,
+		Key: standin.Key, Latency: 100 * time.Millisecond, LatencyJitter: 50 * time.Millisecond, Seed: 7, Credits: credits,
 		Faults: ipqstest.FaultRates{Status500: 0.02, Throttled429: 0.01, Garbage: 0.005, HTML: 0.005},
 	})
 	script(fake, observables)
