@@ -65,8 +65,7 @@ type line struct {
 	inHand map[*trip]struct{}
 	since  time.Time // nothing in the queue is older; zero if that is not known
 	depths map[string]int
-	known  bool // depths are
-	seers  int  // consumers
+	seers  int // consumers, where the work is among depths
 }
 
 func newLine() *line { return &line{inHand: make(map[*trip]struct{})} }
@@ -90,7 +89,7 @@ func (l *line) leave(t *trip) {
 func (l *line) look(at time.Time, depths map[string]int, consumers int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.depths, l.seers, l.known = depths, consumers, true
+	l.depths, l.seers = depths, consumers
 	if n, counted := depths[queueWork]; counted && n == 0 && at.After(l.since) {
 		l.since = at
 	}
@@ -165,11 +164,13 @@ func (p *Pipeline) observeLines(o metric.Observer, hop Hop, now time.Time) {
 		for queue, n := range line.depths {
 			depths[queue] += n
 		}
-		consumers = max(consumers, line.seers)
-		counted = counted || line.known
+		if _, is := line.depths[queueWork]; is { // the two are counted together
+			consumers, counted = max(consumers, line.seers), true
+		}
 		line.mu.Unlock()
 	}
-	if aged {
+	// Of a queue that others take from, nobody here knows when its first one came.
+	if aged && (p.runs(hop) || counted && consumers == 0) {
 		o.ObserveFloat64(p.meters.oldest, seconds(oldest), metric.WithAttributes(name))
 	}
 	for queue, n := range depths {

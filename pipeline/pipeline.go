@@ -175,12 +175,15 @@ func (p *Pipeline) around(hop Hop) []message.HandlerMiddleware {
 	}
 }
 
+// runs reports whether the hop's jobs are taken here.
+func (p *Pipeline) runs(hop Hop) bool { return len(p.Only) == 0 || slices.Contains(p.Only, hop.Name()) }
+
 // mount makes each hop read its own topic and publish where the next one reads.
 func (p *Pipeline) mount() {
 	transport := persistent{p.Transport, p}
 	spent := spent(p.Hops)
 	for i, hop := range p.Hops {
-		if len(p.Only) > 0 && !slices.Contains(p.Only, hop.Name()) {
+		if !p.runs(hop) {
 			continue
 		}
 		var next *gate

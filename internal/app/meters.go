@@ -74,7 +74,7 @@ type dependency struct {
 	state func() error
 }
 
-// watch registers what is read whenever metrics are.
+// watch registers what is read whenever metrics are. Without a breaker, none is shown.
 func (m *meters) watch(version string, breaker func() ipqs.State, standing func() string, dependencies []dependency) error {
 	var problems []error
 	gauge := func(name, description string) metric.Int64ObservableGauge {
@@ -91,9 +91,11 @@ func (m *meters) watch(version string, breaker func() ipqs.State, standing func(
 		for _, d := range dependencies {
 			o.ObserveInt64(up, oneIf(d.state() == nil), metric.WithAttributes(labelDependency.String(d.name)))
 		}
-		is := breaker()
-		for _, s := range []ipqs.State{ipqs.StateClosed, ipqs.StateHalfOpen, ipqs.StateOpen} {
-			o.ObserveInt64(circuit, oneIf(s == is), metric.WithAttributes(labelState.String(string(s))))
+		if breaker != nil {
+			is := breaker()
+			for _, s := range []ipqs.State{ipqs.StateClosed, ipqs.StateHalfOpen, ipqs.StateOpen} {
+				o.ObserveInt64(circuit, oneIf(s == is), metric.WithAttributes(labelState.String(string(s))))
+			}
 		}
 		stands := standing()
 		for _, s := range []string{stateIdle, stateRunning, stateStopped} {

@@ -21,6 +21,7 @@ import (
 	"opencti-ipqs-worker/internal/config"
 	"opencti-ipqs-worker/internal/health"
 	"opencti-ipqs-worker/internal/opencti"
+	"opencti-ipqs-worker/ipqs"
 	"opencti-ipqs-worker/pipeline"
 	"opencti-ipqs-worker/stages"
 )
@@ -167,7 +168,11 @@ func newWorker(o Options) (*worker, error) {
 	if !w.world.SkipOverBudget {
 		w.world.Works = frank{Works: w.world.Works, why: risks.Budget().Over}
 	}
-	return w, errors.Join(meters.watch(o.Version, risks.breaker.State, w.standing, w.dependencies()), meters.watchCredits(risks.Stats))
+	var breaker func() ipqs.State // of a process that asks IPQS nothing, it would say closed whatever happens
+	if o.runs("lookup") {
+		breaker = risks.breaker.State
+	}
+	return w, errors.Join(meters.watch(o.Version, breaker, w.standing, w.dependencies()), meters.watchCredits(risks.Stats))
 }
 
 // dependencies are what the worker needs and can be up or down.
