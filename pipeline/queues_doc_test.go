@@ -23,7 +23,8 @@ func TestQueuesDocumentIsTheCode(t *testing.T) {
 	if !begun || !ended {
 		t.Fatal("no table of queues in docs/architecture.md")
 	}
-	want := "| queue | holds |\n|---|---|\n"
+	var want strings.Builder
+	want.WriteString("| queue | holds |\n|---|---|\n")
 	for _, topic := range pipeline.Topics(pipeline.Definition(pipeline.World{})) {
 		holds := "jobs to be done"
 		switch {
@@ -36,9 +37,9 @@ func TestQueuesDocumentIsTheCode(t *testing.T) {
 		case strings.HasSuffix(topic.Name, ".urgent"):
 			holds = "jobs that somebody waits for: they go first"
 		}
-		want += fmt.Sprintf("| `%s` | %s |\n", topic.Name, holds)
+		fmt.Fprintf(&want, "| `%s` | %s |\n", topic.Name, holds)
 	}
-	if diff := cmp.Diff(want, found); diff != "" {
-		t.Errorf("docs/architecture.md (-code +document):\n%s\nwant:\n%s", diff, want)
+	if diff := cmp.Diff(want.String(), found); diff != "" {
+		t.Errorf("docs/architecture.md (-code +document):\n%s\nwant:\n%s", diff, want.String())
 	}
 }

@@ -56,7 +56,8 @@ func (p *program) demoServeCommand() *cobra.Command {
 		Use:   "serve",
 		Short: "Serve the stand-ins to workers that run beside this process",
 		Long: `serve puts stand-ins for OpenCTI and IPQS on ports and asks for one enrichment after the other, for workers that run as
-processes of their own: it is what deploy/compose.demo.yaml is made of. It needs a RabbitMQ. At the beginning it prints the
+processes of their own: it is what deploy/compose.demo.yaml is made of. run, status, doctor and dead-letters
+need a RabbitMQ beside it, enrich none. At the beginning it prints the
 variables that a worker needs; what was enriched is kept in memory, so this is for hours.`,
 		Example: `  ipqs-worker demo serve --amqp amqp://localhost/ --rate 5`,
 		Args:    noArgs,
@@ -69,6 +70,7 @@ variables that a worker needs; what was enriched is kept in memory, so this is f
 				for _, variable := range demo.Environ(opencti, ipqs) {
 					_, _ = fmt.Fprintln(p.out, variable)
 				}
+				_, _ = fmt.Fprintf(p.err, "the stand-ins listen: OpenCTI at %s, IPQS at %s\n", opencti, ipqs)
 			}
 			if err := demo.Serve(cmd.Context(), o); err != nil {
 				return &statusError{exitFailure, err}

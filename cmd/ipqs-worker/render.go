@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 
 	"opencti-ipqs-worker/internal/app"
+	"opencti-ipqs-worker/stages"
 )
 
 // renderers print results, by the name that --output knows them by.
@@ -22,7 +23,7 @@ var renderers = map[string]func(io.Writer, []app.Result, bool) error{
 // colours of levels, by the first word of what the models call them. All are of one length, for the table counts them into
 // the width of its cells.
 var colours = map[string]string{
-	"CRITICAL": red, "HIGH": red, "MALICIOUS": red, "DEAD-LETTERED": red,
+	"CRITICAL": red, "HIGH": red, "MALICIOUS": red, "FAILED": red,
 	"MEDIUM": yellow, "MODERATE": yellow, "SUSPICIOUS": yellow,
 	"LOW": green, "CLEAN": green,
 }
@@ -45,7 +46,13 @@ func renderTable(w io.Writer, results []app.Result, coloured bool) error {
 		level, signals := string(r.Level), strings.Join(r.Factors, ", ")
 		switch {
 		case r.Reason != "":
-			level, signals = strings.ReplaceAll(r.Outcome, "_", "-"), fmt.Sprintf("%s: %s", r.Reason, r.Error)
+			level, signals = r.Outcome, fmt.Sprintf("%s: %s", r.Reason, r.Error)
+			if r.Failed() { // there is no queue here that a letter could lie in
+				level = "failed"
+			}
+			if r.Reason == stages.ReasonAuth {
+				signals += "; set IPQS_PRIVATE_KEY to the API key of the account"
+			}
 		case r.Outcome == app.Interrupted:
 			level = r.Outcome
 		case r.Score == nil:

@@ -64,7 +64,7 @@ func approach(ctx context.Context, o Options) (*Operator, []pipeline.Topic, erro
 	}
 	to, err := registered(ctx, o, client)
 	if err != nil {
-		return nil, nil, fmt.Errorf("asking OpenCTI where the queues are: %w", err)
+		return nil, nil, fmt.Errorf("asking OpenCTI where the queues are: %w", remedied(err))
 	}
 	topics := pipeline.Topics(pipeline.Definition(pipeline.World{}))
 	carrier, err := rabbitMQ(o, to, topics)

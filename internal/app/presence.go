@@ -93,7 +93,7 @@ func (p *presence) run(ctx context.Context) error {
 			pauses.Reset()
 		case ctx.Err() != nil: // told to stop
 		case !p.known && lasting(err):
-			return err
+			return remedied(err)
 		default:
 			wait = pauses.NextBackOff()
 			p.log.WarnContext(ctx, "OpenCTI does not answer as it should, trying again", slog.Any("error", err),
@@ -335,6 +335,14 @@ func pausesUpTo(most time.Duration) backoff.BackOff {
 		backoff.WithInitialInterval(min(backoff.DefaultInitialInterval, most)),
 		backoff.WithMaxInterval(most),
 		backoff.WithMaxElapsedTime(0))
+}
+
+// remedied adds what helps against a refusal of the token, the one that an operator meets most.
+func remedied(err error) error {
+	if errors.Is(err, opencti.ErrAuth) {
+		return fmt.Errorf("%w; set OPENCTI_TOKEN to the API token of the connector's user", err)
+	}
+	return err
 }
 
 // lasting reports whether err is a refusal that will be the same tomorrow.

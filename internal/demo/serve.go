@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
 	"golang.org/x/sync/errgroup"
 
 	"opencti-ipqs-worker/internal/opencti/openctitest"
@@ -63,6 +65,7 @@ func Serve(ctx context.Context, o ServeOptions) error {
 	if o.Listening != nil {
 		o.Listening(listeners[0].Addr().String(), listeners[1].Addr().String())
 	}
+	lookForBroker(ctx, o)
 	group, ctx := errgroup.WithContext(ctx)
 	for i, handler := range []http.Handler{platform, fake} {
 		server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
@@ -78,6 +81,21 @@ func Serve(ctx context.Context, o ServeOptions) error {
 		group.Go(func() error { return ask(ctx, platform, observables, o) })
 	}
 	return group.Wait()
+}
+
+// lookForBroker says so when nobody listens where RabbitMQ should be: whoever wants no more than enrich may not mind.
+func lookForBroker(ctx context.Context, o ServeOptions) {
+	uri, err := amqp.ParseURI(o.AMQP)
+	if err != nil {
+		return // the first registration is told
+	}
+	address := net.JoinHostPort(uri.Host, strconv.Itoa(uri.Port))
+	link, err := (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		o.Logger.WarnContext(ctx, "no connection to RabbitMQ: enrich works, run does not", slog.String("address", address))
+		return
+	}
+	_ = link.Close()
 }
 
 // Environ is the configuration of a worker beside [Serve], as environment variables: what the stand-ins know it by.

@@ -19,6 +19,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"opencti-ipqs-worker/internal/status"
+	"opencti-ipqs-worker/pipeline"
+	"opencti-ipqs-worker/pipeline/rabbitmq"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -261,5 +263,21 @@ func TestAddress(t *testing.T) {
 		if got != tt.want || (err == nil) != (tt.want != "") {
 			t.Errorf("Address(%q) = %q, %v, want %q", tt.text, got, err, tt.want)
 		}
+	}
+}
+
+// empty is a broker that no worker has made its queues at.
+type empty struct{ broker }
+
+func (empty) Depth(context.Context, string) (messages, consumers int, err error) {
+	return 0, 0, fmt.Errorf("reading: %w", rabbitmq.ErrNoQueue)
+}
+
+func TestQueuesThatNobodyHasMadeAreOneLine(t *testing.T) {
+	t.Parallel()
+	topics := len(pipeline.Topics(pipeline.Definition(pipeline.World{})))
+	want := []string{fmt.Sprintf("broker: %d queues are not there yet: no worker has run", topics)}
+	if diff := cmp.Diff(want, status.New(status.Options{Broker: empty{}}).Look(t.Context()).Unknown); diff != "" {
+		t.Errorf("Look() (-want +got):\n%s", diff)
 	}
 }

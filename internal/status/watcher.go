@@ -2,6 +2,7 @@ package status
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"opencti-ipqs-worker/pipeline"
+	"opencti-ipqs-worker/pipeline/rabbitmq"
 )
 
 // Broker counts what waits.
@@ -110,6 +112,12 @@ func (w *Watcher) askBroker(ctx context.Context, r *Report) bool {
 		}
 		return false
 	}
+	missing := 0
+	defer func() {
+		if missing > 0 {
+			r.Unknown = append(r.Unknown, fmt.Sprintf("broker: %d queues are not there yet: no worker has run", missing))
+		}
+	}()
 	for i, hop := range w.hops {
 		topics := pipeline.Topics([]pipeline.Hop{hop})
 		if !slices.ContainsFunc(topics, func(t pipeline.Topic) bool { return t.Delay > 0 }) {
@@ -117,6 +125,10 @@ func (w *Watcher) askBroker(ctx context.Context, r *Report) bool {
 		}
 		for _, topic := range topics {
 			messages, consumers, err := w.options.Broker.Depth(ctx, topic.Name)
+			if errors.Is(err, rabbitmq.ErrNoQueue) {
+				missing++
+				continue
+			}
 			if err != nil && w.options.Broker.Ready() != nil { // then nobody is there to ask for the others
 				r.Unknown = append(r.Unknown, "broker: "+w.options.Broker.Ready().Error())
 				return i > 0

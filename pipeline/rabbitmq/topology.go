@@ -2,6 +2,7 @@ package rabbitmq
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -60,12 +61,18 @@ func (t *Transport) Declare(ctx context.Context, topics ...pipeline.Topic) error
 	})
 }
 
+// ErrNoQueue says that there is no such queue, as nobody has made it yet or somebody has deleted it.
+var ErrNoQueue = errors.New("there is no such queue")
+
 // Depth returns how many messages of topic wait in its queue, without those in the hands of consumers, and how many
-// consumers it has, anybody's.
+// consumers it has, anybody's. The error is [ErrNoQueue] if there is no such queue.
 func (t *Transport) Depth(ctx context.Context, topic string) (messages, consumers int, err error) {
 	name := t.options.queueName(topic)
 	err = t.call(ctx, func(ch *amqp.Channel) error {
 		queue, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
+		if hasCode(err, amqp.NotFound) {
+			err = errors.Join(ErrNoQueue, err)
+		}
 		if err != nil {
 			return fmt.Errorf("reading the depth of queue %s: %w", name, err)
 		}
