@@ -197,32 +197,57 @@ func (p *Pipeline) send(ctx context.Context, topic string, msg *message.Message)
 	return p.produce(ctx, topic, msg)
 }
 
-// persistent is a transport that is asked more than once to take what a stage has done: the stage would have to do it again
-// otherwise, and IPQS be paid again. The router can't close it: it would do so as soon as one of its handlers stops, under
-// the feet of jobs still in hand elsewhere.
-type persistent struct {
-	Transport
-	pipeline *Pipeline
-}
-
-// Publish is called by the router with what a stage has made.
-func (t persistent) Publish(topic string, messages ...*message.Message) error {
-	for _, msg := range messages { // of which a hop makes one
-		topic := topic + msg.Metadata.Get(metadataLane)
-		delete(msg.Metadata, metadataLane)
-		ctx, sent := t.pipeline.propagator.Extract(context.Background(), carrier(msg)), false
-		err := t.pipeline.again(ctx, brief, time.Time{}, func() error {
-			if sent { // it may have arrived all the same
-				msg.Metadata.Set(MetadataRepeated, "true")
+// handedOn publishes what a stage has made. The router would do it, but after everything of ours: a broker that refuses the
+// message would be in no metric and in no line that names the job. Such a job comes back, later where the hop has a waiting
+// room: it has done nothing wrong, and a transport that counts deliveries counts none then.
+func (p *Pipeline) handedOn(hop Hop) message.HandlerMiddleware {
+	var to string // nobody's, after the last
+	if i := slices.IndexFunc(p.Hops, func(h Hop) bool { return h.Name() == hop.Name() }); i < len(p.Hops)-1 {
+		to = p.Hops[i+1].Name()
+	}
+	return func(next message.HandlerFunc) message.HandlerFunc {
+		return func(msg *message.Message) ([]*message.Message, error) {
+			out, err := next(msg)
+			for _, made := range out { // a hop makes one
+				trip := tripOf(msg)
+				p.propagator.Inject(msg.Context(), carrier(made))
+				made.Metadata.Set(MetadataRequestedAt, writeTime(trip.requested))
+				if err := p.persist(to, made); err != nil {
+					return nil, p.notHandedOn(msg, hop, trip, err)
+				}
 			}
-			sent = true
-			return t.pipeline.produce(ctx, topic, msg)
-		})
-		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
 }
 
-func (persistent) Close() error { return nil }
+// persist asks the transport more than once to take what a stage has done: the stage would have to do it again otherwise, and
+// IPQS be paid again.
+func (p *Pipeline) persist(topic string, msg *message.Message) error {
+	topic += msg.Metadata.Get(metadataLane)
+	delete(msg.Metadata, metadataLane)
+	ctx, sent := p.propagator.Extract(context.Background(), carrier(msg)), false
+	return p.again(ctx, brief, time.Time{}, func() error {
+		if sent { // it may have arrived all the same
+			msg.Metadata.Set(MetadataRepeated, "true")
+		}
+		sent = true
+		return p.produce(ctx, topic, msg)
+	})
+}
+
+// notHandedOn is a trip whose work was done, and which nobody took.
+func (p *Pipeline) notHandedOn(msg *message.Message, hop Hop, trip *trip, err error) error {
+	if trip.fault = stages.AsFault(err); trip.fault.Class == stages.Stopping {
+		return err
+	}
+	trip.fault = &stages.Fault{Class: stages.Transient, Reason: stages.ReasonBroker, Err: fmt.Errorf("publishing to the next hop: %w", err)}
+	p.meters.faulted(msg.Context(), hop, trip.fault)
+	return p.comeBack(msg, hop, trip, trip.fault)
+}
+
+// unclosed is a transport that the router can't close: it would do so as soon as one of its handlers stops, under the feet of
+// jobs still in hand elsewhere.
+type unclosed struct{ Transport }
+
+func (unclosed) Close() error { return nil }

@@ -3,14 +3,18 @@ package pipeline_test
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel/sdk/metric"
 
 	"opencti-ipqs-worker/pipeline"
 	"opencti-ipqs-worker/pipeline/memory"
+	"opencti-ipqs-worker/stages"
 )
 
 // uncounted is a transport that may not count one of its topics.
@@ -68,6 +72,54 @@ func TestLinesOfHopsThatRunElsewhere(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, shown); diff != "" {
 			t.Errorf("metrics (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// A broker that does not take what a stage has made is a fault of its own, with one line that names the job.
+func TestAJobThatTheNextQueueDoesNotTake(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		hops := []pipeline.Hop{step("a", 1, pass), step("b", 1, pass)}
+		hops[0].Retry.Later = []time.Duration{5 * time.Second}
+		carrier := &refusing{Transport: memory.New(memory.Options{Topics: pipeline.Topics(hops)}), topic: "b", times: 6}
+		reader := metric.NewManualReader()
+		var lines strings.Builder
+		outcomes := make(chan pipeline.Outcome, 10)
+		p, err := pipeline.New(pipeline.Options{
+			Hops: hops, Transport: carrier, Ends: &told{}, Meter: metric.NewMeterProvider(metric.WithReader(reader)),
+			Logger: slog.New(slog.NewTextHandler(&lines, nil)), Observe: func(o pipeline.Outcome) { outcomes <- o },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- p.Run(ctx) }()
+		<-p.Running()
+		put(t, carrier, "a", asked("m", "work_1"))
+		if o := <-outcomes; o.Fault == nil || o.Fault.Reason != stages.ReasonBroker || o.Delay != 5*time.Second {
+			t.Errorf("outcome = %+v, want a fault of the broker, and again in 5 s", o)
+		}
+		if o := ending(outcomes); o.End != pipeline.Published {
+			t.Errorf("end = %+v, want published", o)
+		}
+		synctest.Wait()
+		got := (&line{t: t, metrics: reader}).scraped()
+		cancel()
+		if err := errors.Join(<-done, carrier.Close()); err != nil {
+			t.Error(err)
+		}
+		for name, want := range map[string]float64{
+			"faults{class=transient,hop=a,reason=broker}": 1, "hop.duration{hop=a,outcome=parked}": 1,
+			"hop.duration{hop=a,outcome=passed_on}": 1, "retries{hop=a,how=parked,reason=broker}": 1,
+		} {
+			if got[name] != want {
+				t.Errorf("%s = %v, want %v", name, got[name], want)
+			}
+		}
+		if text := lines.String(); strings.Count(text, "reason=broker") != 1 || strings.Count(text, "\n") != 1 || !strings.Contains(text, "hop=a") {
+			t.Errorf("logged %q, want one line of hop a with the reason broker", text)
 		}
 	})
 }

@@ -82,7 +82,7 @@ func newMeters(provider metric.MeterProvider) (*meters, error) {
 	m.wait = histogram("ipqs_worker.queue.wait", "Time that a job waited for a hop, from when it was put into the queue.", patient)
 	m.job = histogram("ipqs_worker.job.duration", "Time from OpenCTI's request, or a replay, to the end of the job.", patient)
 	m.retries = counter("ipqs_worker.retries", "{retry}", "Times that a hop tries a job again, by why and how.")
-	m.faults = counter("ipqs_worker.faults", "{fault}", "Runs of a stage that did not go well.")
+	m.faults = counter("ipqs_worker.faults", "{fault}", "Runs of a stage that did not go well, and jobs that the next hop's queue did not take.")
 	m.letters = counter("ipqs_worker.dead_letters", "{letter}", "Jobs that a hop gave up, by why.")
 	m.ended = counter("ipqs_worker.jobs", "{job}", "Jobs that ended, by how and why.")
 	m.redelivered = counter("ipqs_worker.redeliveries", "{message}", "Messages that somebody had in hand before and did not acknowledge.")
@@ -177,8 +177,13 @@ func (m *meters) tried(ctx context.Context, hop Hop, took time.Duration, fault *
 	name := LabelHop.String(hop.Name())
 	m.attempt.Record(ctx, seconds(took), metric.WithAttributes(name, LabelOutcome.String(attemptOutcome(fault))))
 	if fault != nil {
-		m.faults.Add(ctx, 1, metric.WithAttributes(name, LabelClass.String(string(fault.Class)), LabelReason.String(string(fault.Reason))))
+		m.faulted(ctx, hop, fault)
 	}
+}
+
+func (m *meters) faulted(ctx context.Context, hop Hop, fault *stages.Fault) {
+	m.faults.Add(ctx, 1, metric.WithAttributes(LabelHop.String(hop.Name()), LabelClass.String(string(fault.Class)),
+		LabelReason.String(string(fault.Reason))))
 }
 
 // retried tells that a stage runs again while the message is in hand, after a fault.

@@ -168,6 +168,7 @@ func (p *Pipeline) around(hop Hop) []message.HandlerMiddleware {
 		p.traced(hop),        // one span per hop, child of the traceparent that the message carries
 		p.metered(hop),       // what waits, what is in hand, what came of it, in numbers
 		p.measured(hop),      // what came of the trip, and how long it took
+		p.handedOn(hop),      // what the stage has made is in the next queue, or that is one more fault
 		p.once(hop),          // copies of a job that has ended, or is about to, go no further
 		p.decided(hop),       // let in or not; then where it goes: on, to the hop again, later, skipped, to the poison queue
 		p.retried(hop),       // what may pass in a moment, on the hop's schedule
@@ -180,7 +181,7 @@ func (p *Pipeline) runs(hop Hop) bool { return len(p.Only) == 0 || slices.Contai
 
 // mount makes each hop read its own topic and publish where the next one reads.
 func (p *Pipeline) mount() {
-	transport := persistent{p.Transport, p}
+	transport := unclosed{p.Transport}
 	spent := spent(p.Hops)
 	for i, hop := range p.Hops {
 		if !p.runs(hop) {

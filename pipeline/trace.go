@@ -73,10 +73,6 @@ func (p *Pipeline) traced(hop Hop) message.HandlerMiddleware {
 			if span.IsRecording() {
 				p.describe(span, hop, msg, trip)
 			}
-			for _, m := range out {
-				p.propagator.Inject(ctx, carrier(m))
-				m.Metadata.Set(MetadataRequestedAt, writeTime(trip.requested))
-			}
 			return out, err
 		}
 	}
