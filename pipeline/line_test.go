@@ -57,6 +57,14 @@ func TestLinesOfHopsThatRunElsewhere(t *testing.T) {
 		if err := errors.Join(<-done, transport.Close()); err != nil {
 			t.Error(err)
 		}
+		for _, name := range []string{
+			"faults{class=account_wide,hop=a,reason=auth}", "faults{class=permanent,hop=a,reason=capability}",
+			"faults{class=permanent,hop=a,reason=contract}", "faults{class=transient,hop=a,reason=broker}",
+		} {
+			if v, ok := got[name]; !ok || v != 0 {
+				t.Errorf("%s = %v, %v, want 0 before anything happens", name, v, ok)
+			}
+		}
 		shown := map[string]float64{}
 		for _, hop := range []string{"a", "b", "c", "d"} {
 			for _, name := range []string{"queue.oldest_age{hop=" + hop + "}", "queue.consumers{hop=" + hop + "}", "queue.depth{hop=" + hop + ",queue=work}"} {

@@ -112,6 +112,13 @@ func (m *meters) begin(ctx context.Context, hops []Hop, only []string) {
 		name := metric.WithAttributes(LabelHop.String(hop.Name()))
 		m.inFlight.Add(ctx, 0, name)
 		m.redelivered.Add(ctx, 0, name)
+		for _, fault := range []stages.Fault{ // that rules ask for
+			{Class: stages.AccountWide, Reason: stages.ReasonAuth}, {Class: stages.Permanent, Reason: stages.ReasonCapability},
+			{Class: stages.Permanent, Reason: stages.ReasonContract}, {Class: stages.Transient, Reason: stages.ReasonBroker},
+		} {
+			m.faults.Add(ctx, 0, metric.WithAttributes(LabelHop.String(hop.Name()), LabelClass.String(string(fault.Class)),
+				LabelReason.String(string(fault.Reason))))
+		}
 	}
 	for _, end := range []End{Published, Skipped, DeadLettered} {
 		m.ended.Add(ctx, 0, metric.WithAttributes(LabelEnd.String(string(end)), LabelReason.String("")))

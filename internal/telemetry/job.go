@@ -27,7 +27,7 @@ func jobOf(ctx context.Context) (Job, bool) {
 	return j, ok
 }
 
-// jobHandler adds to each record what its context knows: trace_id and span_id, and hop, work_id, job and attempt.
+// jobHandler adds to each record what its context knows: trace_id, also where nothing is traced, and span_id, and hop, work_id, job and attempt.
 type jobHandler struct{ slog.Handler }
 
 // Handle adds what the record does not say itself.
@@ -35,6 +35,8 @@ func (h jobHandler) Handle(ctx context.Context, r slog.Record) error {
 	var more []slog.Attr
 	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
 		more = append(more, slog.String("trace_id", span.TraceID().String()), slog.String("span_id", span.SpanID().String()))
+	} else if key, ok := ctx.Value(jobKey{}).(string); ok && key != "" { // what the trace would be called, were there one
+		more = append(more, slog.String("trace_id", TraceID(key).String()))
 	}
 	if j, ok := jobOf(ctx); ok {
 		more = append(more, slog.String("hop", j.Hop), slog.String("job", j.ID))

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/trace"
 )
 
 func TestNewLoggerJSON(t *testing.T) {
@@ -119,5 +121,41 @@ func TestNewWatermillLogger(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Watermill logged (-want +got):\n%s", diff)
+	}
+}
+
+// Without a collector there are no spans, and still the lines of a job have its trace's id.
+func TestLinesHaveTheTraceOfTheirJob(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		ctx  context.Context
+		want string // empty: none
+	}{
+		{"of no job", t.Context(), ""},
+		{"of a job without a name", WithJobKey(t.Context(), ""), ""},
+		{"of a job", WithJobKey(t.Context(), "work_4711"), TraceID("work_4711").String()},
+		{
+			"of a job that is traced", trace.ContextWithSpanContext(WithJobKey(t.Context(), "work_4711"),
+				trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}})), trace.TraceID{1}.String(),
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var b bytes.Buffer
+			NewLogger(&b, slog.LevelInfo, true).InfoContext(tt.ctx, "answer")
+			var got struct {
+				Attributes struct {
+					TraceID string `json:"trace_id"`
+				}
+			}
+			if err := json.Unmarshal(b.Bytes(), &got); err != nil {
+				t.Fatal(err)
+			}
+			if got.Attributes.TraceID != tt.want {
+				t.Errorf("trace_id = %q in %s, want %q", got.Attributes.TraceID, b.String(), tt.want)
+			}
+		})
 	}
 }
