@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
+	"go.opentelemetry.io/otel"
 
 	"opencti-ipqs-worker/internal/app"
 	"opencti-ipqs-worker/internal/config"
@@ -69,6 +70,9 @@ many questions to IPQS are under way at once.`,
 			about := telemetry.Options{
 				ServiceName: "ipqs-worker", Version: versionText(), InstanceID: uuid.NewString(), Logger: logger,
 			}
+			otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { // else it writes lines of its own form
+				logger.WarnContext(ctx, "telemetry", slog.Any("error", err))
+			}))
 			tracer, endTraces, err := telemetry.Tracing(ctx, about)
 			if err != nil {
 				return usage(fmt.Errorf("setting up tracing: %w", err))

@@ -85,7 +85,7 @@ func TestJaegerShowsEachJobAsOneTrace(t *testing.T) {
 	}
 	checkTraceCommand(t, w, j, jobs[brokenOf], "replays what ended in trace "+broken, 2)
 	checkTraceCommand(t, w, j, jobs[parked[0]], "comes again after hop lookup at +", 1)
-	text := j.texts()
+	text := j.texts(t)
 	for _, secret := range []string{token, key} {
 		if strings.Contains(text, secret) {
 			t.Error("a trace has a secret")
@@ -394,10 +394,11 @@ func (j jaeger) settle(ctx context.Context, t *testing.T, n int) []jaegerTrace {
 }
 
 // texts is all that Jaeger has.
-func (j jaeger) texts() string {
+func (j jaeger) texts(t *testing.T) string {
+	t.Helper()
 	body, err := j.get(context.Background(), "/api/traces?service=ipqs-worker&limit=1000&lookback=1h")
 	if err != nil {
-		return err.Error()
+		t.Fatal(err) // in which no secret would be found
 	}
 	return string(body)
 }
