@@ -113,8 +113,10 @@ func (m *meters) begin(ctx context.Context, hops []Hop, only []string) {
 		m.inFlight.Add(ctx, 0, name)
 		m.redelivered.Add(ctx, 0, name)
 		for _, fault := range []stages.Fault{ // that rules ask for
-			{Class: stages.AccountWide, Reason: stages.ReasonAuth}, {Class: stages.Permanent, Reason: stages.ReasonCapability},
-			{Class: stages.Permanent, Reason: stages.ReasonContract}, {Class: stages.Transient, Reason: stages.ReasonBroker},
+			{Class: stages.AccountWide, Reason: stages.ReasonAuth},
+			{Class: stages.Permanent, Reason: stages.ReasonCapability},
+			{Class: stages.Permanent, Reason: stages.ReasonContract},
+			{Class: stages.Transient, Reason: stages.ReasonBroker},
 		} {
 			m.faults.Add(ctx, 0, metric.WithAttributes(LabelHop.String(hop.Name()), LabelClass.String(string(fault.Class)),
 				LabelReason.String(string(fault.Reason))))

@@ -129,22 +129,24 @@ func TestLinesHaveTheTraceOfTheirJob(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name string
-		ctx  context.Context
+		in   func(ctx context.Context) context.Context
 		want string // empty: none
 	}{
-		{"of no job", t.Context(), ""},
-		{"of a job without a name", WithJobKey(t.Context(), ""), ""},
-		{"of a job", WithJobKey(t.Context(), "work_4711"), TraceID("work_4711").String()},
+		{"of no job", func(ctx context.Context) context.Context { return ctx }, ""},
+		{"of a job without a name", func(ctx context.Context) context.Context { return WithJobKey(ctx, "") }, ""},
+		{"of a job", func(ctx context.Context) context.Context { return WithJobKey(ctx, "work_4711") }, TraceID("work_4711").String()},
 		{
-			"of a job that is traced", trace.ContextWithSpanContext(WithJobKey(t.Context(), "work_4711"),
-				trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}})), trace.TraceID{1}.String(),
+			"of a job that is traced", func(ctx context.Context) context.Context {
+				return trace.ContextWithSpanContext(WithJobKey(ctx, "work_4711"),
+					trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}}))
+			}, trace.TraceID{1}.String(),
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var b bytes.Buffer
-			NewLogger(&b, slog.LevelInfo, true).InfoContext(tt.ctx, "answer")
+			NewLogger(&b, slog.LevelInfo, true).InfoContext(tt.in(t.Context()), "answer")
 			var got struct {
 				Attributes struct {
 					TraceID string `json:"trace_id"`
