@@ -141,6 +141,12 @@ func (s *spender) wait(ctx context.Context, t *testing.T, what string, until fun
 	}
 }
 
+// done reports whether n works are ended, with all that they announced imported.
+func (s *spender) done(n int) bool {
+	totals := s.Platform.Totals()
+	return totals.Ended == n && totals.Complete == n
+}
+
 // works counts the ended works, and those of them that ended in error with a message that begins like this.
 func (s *spender) works(message string) (all, failed, like int) {
 	for _, work := range s.Platform.Works() {
@@ -169,7 +175,7 @@ func TestWhatWasAskedIsNotAskedAgain(t *testing.T) { // alone: it is work for a 
 	ctx := limited(t)
 	s := spend(ctx, t, 1, ipqstest.Options{Latency: 2 * time.Millisecond})
 	s.ask(ctx, t, thrifty, openctitest.Auto)
-	s.wait(ctx, t, "the works", func() bool { return s.Platform.Totals().Ended == thrifty })
+	s.wait(ctx, t, "the works", func() bool { return s.done(thrifty) })
 	if _, failed, _ := s.works(""); failed > 0 || s.asked() != distinct {
 		t.Errorf("%d questions and %d failed works, want %d and none", s.asked(), failed, distinct)
 	}
@@ -180,7 +186,7 @@ func TestTwoWorkersThatShareRedisAskEachThingOnce(t *testing.T) { // alone: it i
 	redis := miniredis.RunT(t)
 	s := spend(ctx, t, 2, ipqstest.Options{Latency: 5 * time.Millisecond, LatencyJitter: 5 * time.Millisecond}, "CACHE_URL=redis://"+redis.Addr())
 	s.ask(ctx, t, thrifty, openctitest.Auto)
-	s.wait(ctx, t, "the works", func() bool { return s.Platform.Totals().Ended == thrifty })
+	s.wait(ctx, t, "the works", func() bool { return s.done(thrifty) })
 	if _, failed, _ := s.works(""); failed > 0 || s.asked() != distinct {
 		t.Errorf("%d questions and %d failed works, want %d and none", s.asked(), failed, distinct)
 	}
@@ -207,7 +213,7 @@ func TestJobsWaitForTheNextDaysBudget(t *testing.T) { // alone: it is work for a
 		s.now.Store(&next)
 	}
 	const jobs = thrifty + 1 // with the late one
-	s.wait(ctx, t, "the works", func() bool { return s.Platform.Totals().Ended == jobs })
+	s.wait(ctx, t, "the works", func() bool { return s.done(jobs) })
 	if all, failed, _ := s.works(""); all != jobs || failed > 0 || s.asked() != distinct {
 		t.Errorf("%d questions, %d works ended, %d failed; want %d, all and none", s.asked(), all, failed, distinct)
 	}
@@ -235,7 +241,7 @@ func TestJobsOverBudgetAreSkippedWhereTheyAreNotToWait(t *testing.T) { // alone:
 	ctx := limited(t)
 	s := spend(ctx, t, 1, ipqstest.Options{}, "IPQS_DAILY_BUDGET=100", "IPQS_OVER_BUDGET=skip")
 	s.ask(ctx, t, few, openctitest.Manual)
-	s.wait(ctx, t, "the works", func() bool { return s.Platform.Totals().Ended == few })
+	s.wait(ctx, t, "the works", func() bool { return s.done(few) })
 	all, failed, said := s.works("The 100 credits that the connector may spend in a day are spent; the next day begins at ")
 	if s.asked() != 100 || all != few || failed != said || said == 0 || all-failed < 100 {
 		t.Errorf("%d questions, %d works ended, %d in error, %d of them for the budget; want 100, all, and each error for it",
@@ -254,7 +260,7 @@ func TestTheAccountKeepsItsReserve(t *testing.T) { // alone: it is work for a wh
 	s := spend(ctx, t, 1, ipqstest.Options{Key: standin.Key, Credits: 150}, "IPQS_CREDIT_RESERVE=50", "IPQS_OVER_BUDGET=skip")
 	s.wait(ctx, t, "a look at the account", func() bool { return s.asked() == 1 })
 	s.ask(ctx, t, few, openctitest.Manual)
-	s.wait(ctx, t, "the works", func() bool { return s.Platform.Totals().Ended == few })
+	s.wait(ctx, t, "the works", func() bool { return s.done(few) })
 	_, failed, said := s.works("The IPQS account has 50 credits left, and the connector is to leave it 50. Nothing was changed; skipped (credits).")
 	if s.IPQS.Credits() != 50 || failed != said || said == 0 {
 		t.Errorf("%d credits left, %d works in error, %d of them for the reserve; want 50, and all for it", s.IPQS.Credits(), failed, said)
@@ -280,7 +286,7 @@ func TestAnEntityIsNotEnrichedAgainByItselfForAWhile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.wait(ctx, t, "a work", func() bool { return s.Platform.Totals().Ended == i+1 })
+		s.wait(ctx, t, "a work", func() bool { return s.done(i+1) })
 		got, _ := s.Platform.Work(work)
 		if last := got.Messages[len(got.Messages)-1].Message; !strings.HasPrefix(last, tt.want) || len(got.Errors) > 0 {
 			t.Errorf("a job of trigger %s ends with %q and errors %v, want %q", tt.trigger, last, got.Errors, tt.want)

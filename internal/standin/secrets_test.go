@@ -79,6 +79,12 @@ func (j *journal) Write(p []byte) (int, error) {
 	return j.text.Write(p)
 }
 
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
 // TestSecretsStayWhereTheyAre has accounts and a file looked up, some in vain, with everything told that can be told; then it
 // looks for the key, the token, passwords and logins in the log, spans, metrics, headers, works and dead letters, and for
 // passwords in every message and object too.
@@ -170,9 +176,7 @@ func TestSecretsStayWhereTheyAre(t *testing.T) {
 		t.Errorf("jobs ended: %v, want 4 published and 3 dead-lettered", got)
 	}
 
-	log.mu.Lock()
-	told := map[string]string{"log": log.text.String()}
-	log.mu.Unlock()
+	told := map[string]string{"log": log.String()}
 	var metrics metricdata.ResourceMetrics
 	if err := reader.Collect(ctx, &metrics); err != nil {
 		t.Fatal(err)

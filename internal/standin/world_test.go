@@ -66,7 +66,7 @@ func connect(ctx context.Context, tb testing.TB, o standin.Options, to *pushed, 
 			tb.Errorf("Run() = %v", err)
 		}
 		world.Close()
-		places := map[string]string{"log": log.text.String()}
+		places := map[string]string{"log": log.String()}
 		for place, text := range map[string][]string{"headers": tap.metadata, "messages": tap.bodies, "objects": tap.objects} {
 			if len(text) > 0 { // a test may be about a connector that does nothing
 				places[place] = strings.Join(text, "\n")
