@@ -286,7 +286,7 @@ func TestAnEntityIsNotEnrichedAgainByItselfForAWhile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.wait(ctx, t, "a work", func() bool { return s.done(i+1) })
+		s.wait(ctx, t, "a work", func() bool { return s.done(i + 1) })
 		got, _ := s.Platform.Work(work)
 		if last := got.Messages[len(got.Messages)-1].Message; !strings.HasPrefix(last, tt.want) || len(got.Errors) > 0 {
 			t.Errorf("a job of trigger %s ends with %q and errors %v, want %q", tt.trigger, last, got.Errors, tt.want)
