@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"slices"
@@ -75,6 +76,11 @@ func decrypt(text, passphrase string) (plain string, err error) {
 			return "", errPassphrase
 		} else if err != nil {
 			return "", errUnreadable
+		}
+		// The form has no checksum: one wrong passphrase in 256 decrypts to something.
+		var key asn1.RawValue
+		if rest, err := asn1.Unmarshal(der, &key); err != nil || len(rest) > 0 || key.Tag != asn1.TagSequence {
+			return "", errPassphrase
 		}
 		return string(pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: der})), nil
 	}
