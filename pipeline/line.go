@@ -181,11 +181,16 @@ func (p *Pipeline) observeLines(o metric.Observer, hop Hop, now time.Time) {
 	}
 }
 
-// counting counts what waits in the queues, again and again, until ctx ends. A queue that can't be counted is left out: we
+// counting counts what waits in the queues, again and again from when the hops take messages until ctx ends. A queue that can't be counted is left out: we
 // may not be allowed to, and the metric is missing then instead of wrong.
 func (p *Pipeline) counting(ctx context.Context) {
 	counter, ok := p.Transport.(Counter)
 	if !ok {
+		return
+	}
+	select {
+	case <-p.Running():
+	case <-ctx.Done():
 		return
 	}
 	ticker := time.NewTicker(countEvery)

@@ -197,18 +197,15 @@ func TestAPlaybooksJobIsEnrichedAndAnsweredOnce(t *testing.T) {
 		transport := w.memory()
 		outcomes, stop := w.run(transport, 0)
 		ask(t, transport)
-		var hops []string
-		for o := range outcomes {
-			hops = append(hops, o.Hop)
-			if o.End != "" {
-				if o.End != pipeline.Published || !o.Job.Answered {
-					t.Errorf("end = %+v, want published", o)
-				}
-				break
+		passed := make(map[string]int) // a hop may be observed after the one that it handed the job to
+		for len(passed) < 5 {
+			o := <-outcomes
+			if passed[o.Hop]++; o.Hop == "publish" && (o.End != pipeline.Published || !o.Job.Answered) || o.Hop != "publish" && o.End != "" {
+				t.Errorf("outcome = %+v, want published by the last hop", o)
 			}
 		}
-		if diff := cmp.Diff([]string{"resolve", "lookup", "score", "bundle", "publish"}, hops); diff != "" {
-			t.Errorf("hops (-want +got):\n%s", diff)
+		if diff := cmp.Diff(map[string]int{"resolve": 1, "lookup": 1, "score": 1, "bundle": 1, "publish": 1}, passed); diff != "" {
+			t.Errorf("outcomes by hop (-want +got):\n%s", diff)
 		}
 		if err := stop(); err != nil {
 			t.Error(err)
