@@ -5,6 +5,10 @@ VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo un
 FUZZTIME  ?= 10s
 PKG       ?= ./...
 
+# The image that deploy/ runs: compose files, manifests and chart know it by this name. docker may be podman or nerdctl.
+IMAGE     ?= ipqs-worker:0.1.0
+DOCKER    ?= docker
+
 # The linters are a module of their own, so that what they need stays out of the worker's.
 LINT := go tool -modfile=.ci/tools.mod golangci-lint
 
@@ -83,6 +87,10 @@ fmt: ## Format the code
 .PHONY: generate
 generate: ## Rewrite generated files: what tells of the configuration, from the table of its options
 	go generate ./...
+
+.PHONY: image
+image: ## Build the container image (IMAGE=ipqs-worker:0.1.0) with docker (DOCKER=podman)
+	$(DOCKER) build -f deploy/Dockerfile -t $(IMAGE) --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) .
 
 .PHONY: deploy-check
 deploy-check: ## Check all of deploy/: image, compose files, chart, manifests, unit (builds its tools first, which takes minutes once)

@@ -3,7 +3,10 @@
 package deploy_test
 
 import (
+	"errors"
+	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,6 +19,7 @@ import (
 
 	"opencti-ipqs-worker/internal/config"
 	"opencti-ipqs-worker/internal/demo"
+	"opencti-ipqs-worker/pipeline"
 )
 
 // service is what we look at of a service of a compose file.
@@ -45,41 +49,163 @@ func (s service) variables(t *testing.T) map[string]string {
 	return variables
 }
 
-func services(t *testing.T, path string) map[string]service {
+func read(t *testing.T, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return string(text)
+}
+
+func services(t *testing.T, path string) map[string]service {
+	t.Helper()
 	var file struct{ Services map[string]service }
-	if err := yaml.Unmarshal(text, &file); err != nil {
+	if err := yaml.Unmarshal([]byte(read(t, path)), &file); err != nil {
 		t.Fatal(err)
 	}
 	return file.Services
 }
 
-// TestComposeHasTheVariables checks compose.yaml against the example of the connector's documentation: the same variables.
+// TestComposeHasTheVariables checks that compose.yaml sets what the example of the connector's documentation sets: whoever
+// comes from the connector in Python finds the same variables, and no other.
 func TestComposeHasTheVariables(t *testing.T) {
 	t.Parallel()
-	documentation, err := os.ReadFile("../../shared/requirements/connector-readme.md")
-	if err != nil {
-		t.Skip("the reference material beside the repository is not there")
+	want := []string{
+		"CONNECTOR_AUTO", "CONNECTOR_CONFIDENCE_LEVEL", "CONNECTOR_ID", "CONNECTOR_LOG_LEVEL", "CONNECTOR_NAME", "CONNECTOR_SCOPE",
+		"IPQS_BASE_URL", "IPQS_DOMAIN_ADD_RELATIONSHIPS", "IPQS_IP_ADD_RELATIONSHIPS", "IPQS_PRIVATE_KEY", "OPENCTI_TOKEN", "OPENCTI_URL",
 	}
-	var want []string
-	for _, m := range regexp.MustCompile(`(?m)^ +- ([A-Z_]+)=`).FindAllStringSubmatch(string(documentation), -1) {
-		want = append(want, m[1])
+	// Where the documentation itself is at hand, it has the last word.
+	if documentation, err := os.ReadFile("../../shared/requirements/connector-readme.md"); err == nil {
+		var documented []string
+		for _, m := range regexp.MustCompile(`(?m)^ +- ([A-Z_]+)=`).FindAllStringSubmatch(string(documentation), -1) {
+			documented = append(documented, m[1])
+		}
+		slices.Sort(documented)
+		if diff := cmp.Diff(documented, want); diff != "" {
+			t.Errorf("the list of variables is not the documentation's (-documentation +list):\n%s", diff)
+		}
 	}
-	if len(want) < 10 {
-		t.Fatalf("found %d variables in the documentation's example, want 10 or more", len(want))
-	}
-	var got []string
-	for name := range services(t, "compose.yaml")["connector-ipqs"].variables(t) {
-		got = append(got, name)
-	}
-	slices.Sort(want)
-	slices.Sort(got)
+	got := slices.Sorted(maps.Keys(services(t, "compose.yaml")["connector-ipqs"].variables(t)))
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("compose.yaml sets other variables than the documentation (-want +got):\n%s", diff)
+	}
+}
+
+// TestComposeJoinsOpenCTI checks that the worker is in a network of somebody else's, as OpenCTI's compose project makes it:
+// RabbitMQ is found there alone.
+func TestComposeJoinsOpenCTI(t *testing.T) {
+	t.Parallel()
+	var file struct {
+		Services map[string]struct{ Networks []string }
+		Networks map[string]struct {
+			External bool
+			Name     string
+		}
+	}
+	if err := yaml.Unmarshal([]byte(read(t, "compose.yaml")), &file); err != nil {
+		t.Fatal(err)
+	}
+	joined := file.Services["connector-ipqs"].Networks
+	if len(joined) != 1 {
+		t.Fatalf("the worker joins %v, want one network", joined)
+	}
+	const name = "${IPQS_WORKER_NETWORK:-docker_default}"
+	if network := file.Networks[joined[0]]; !network.External || network.Name != name {
+		t.Errorf("the worker's network is external: %t, and called %s, want true and %s", network.External, network.Name, name)
+	}
+}
+
+// TestOneNameOfTheImage checks that the image that `make image` makes is the one that is run, everywhere.
+func TestOneNameOfTheImage(t *testing.T) {
+	t.Parallel()
+	found := func(path, pattern string) string {
+		t.Helper()
+		m := regexp.MustCompile(pattern).FindStringSubmatch(read(t, path))
+		if m == nil {
+			t.Fatalf("%s has nothing like %s", path, pattern)
+		}
+		return m[1]
+	}
+	version := found("helm/ipqs-worker/Chart.yaml", `(?m)^appVersion: "(.+)"$`)
+	if tag := found("helm/ipqs-worker/values.yaml", `(?m)^  tag: "(.*)"$`); tag != "" {
+		t.Errorf("the chart's tag is %q, want appVersion's", tag)
+	}
+	want := "ipqs-worker:" + version
+	for name, got := range map[string]string{
+		"make image":          found("../Makefile", `(?m)^IMAGE +\?= (.+)$`),
+		"the chart":           found("helm/ipqs-worker/values.yaml", `(?m)^  repository: (.+)$`) + ":" + version,
+		"compose.yaml":        found("compose.yaml", `image: \$\{IPQS_WORKER_IMAGE:-(.+)\}`),
+		"compose.demo.yaml":   found("compose.demo.yaml", `image: \$\{IPQS_WORKER_IMAGE:-(.+)\}`),
+		"kubernetes/together": strings.Replace(found("kubernetes/together/kustomization.yaml", `newName: (.+)\}`), ", newTag: ", ":", 1),
+		"kubernetes/per-hop":  strings.Replace(found("kubernetes/per-hop/kustomization.yaml", `newName: (.+)\}`), ", newTag: ", ":", 1),
+		"README.md":           found("README.md", "It is called `(.+)` in all files here"),
+	} {
+		if got != want {
+			t.Errorf("%s has the image %s, want %s", name, got, want)
+		}
+	}
+	if !strings.Contains(read(t, "../Makefile"), "build -f deploy/Dockerfile -t $(IMAGE) ") {
+		t.Error("make image does not build deploy/Dockerfile as IMAGE")
+	}
+}
+
+// TestKEDACountsEveryQueue checks that each queue that a hop reads is counted, and nothing else. That the chart counts the same
+// ones is what `make deploy-check` sees.
+func TestKEDACountsEveryQueue(t *testing.T) {
+	t.Parallel()
+	var want, got []string
+	for _, topic := range pipeline.Topics(pipeline.Definition(pipeline.World{})) {
+		switch {
+		case topic.Foreign:
+			want = append(want, "ipqs-worker-resolve listen_ChangeMe")
+		case topic.Prefetch > 0:
+			hop, _, _ := strings.Cut(topic.Name, ".")
+			want = append(want, "ipqs-worker-"+hop+" ipqs-worker.ChangeMe."+topic.Name)
+		}
+	}
+	decoder := yaml.NewDecoder(strings.NewReader(read(t, "kubernetes/per-hop-autoscaled/scaledobjects.yaml")))
+	for {
+		var object struct {
+			Spec struct {
+				ScaleTargetRef struct{ Name string } `yaml:"scaleTargetRef"`
+				Triggers       []struct {
+					Metadata struct {
+						QueueName string `yaml:"queueName"`
+					}
+				}
+			}
+		}
+		if err := decoder.Decode(&object); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		for _, trigger := range object.Spec.Triggers {
+			got = append(got, object.Spec.ScaleTargetRef.Name+" "+trigger.Metadata.QueueName)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("KEDA counts other queues than the hops read (-want +got):\n%s", diff)
+	}
+}
+
+// TestTheShareIsThatOfTheReplicas checks that what the manifests divide limits by is how many workers of theirs ask.
+func TestTheShareIsThatOfTheReplicas(t *testing.T) {
+	t.Parallel()
+	share := regexp.MustCompile(`(?m)^IPQS_RATE_SHARE=(.+)$`).FindStringSubmatch(read(t, "kubernetes/common/config.env"))
+	if share == nil {
+		t.Fatal("config.env sets no IPQS_RATE_SHARE")
+	}
+	for path, pattern := range map[string]string{
+		"kubernetes/worker/deployment.yaml":                `(?m)^  replicas: (.+)$`,
+		"kubernetes/per-hop/lookup/kustomization.yaml":     `path: /spec/replicas, value: (.+)\}`,
+		"kubernetes/per-hop-autoscaled/scaledobjects.yaml": `(?s)name: ipqs-worker-lookup\n.*?maxReplicaCount: (\d+)`,
+	} {
+		replicas := regexp.MustCompile(pattern).FindStringSubmatch(read(t, path))
+		if replicas == nil || replicas[1] != share[1] {
+			t.Errorf("%s: the replicas are %q, want the %s of IPQS_RATE_SHARE", path, replicas, share[1])
+		}
 	}
 }
 
@@ -151,7 +277,7 @@ func TestVariablesAreOptions(t *testing.T) {
 		}
 		for _, name := range ours.FindAllString(string(text), -1) {
 			seen++
-			if !slices.Contains(known, name) && name != "IPQS_WORKER_IMAGE" {
+			if !slices.Contains(known, name) && name != "IPQS_WORKER_IMAGE" && name != "IPQS_WORKER_NETWORK" {
 				t.Errorf("%s names %s, which is no option", path, name)
 			}
 		}

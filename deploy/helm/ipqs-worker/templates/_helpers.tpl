@@ -54,14 +54,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
+{{/* An option of config as text; nothing where it is not set, which is what an empty one means to the worker. */}}
+{{- define "ipqs-worker.option" -}}
+{{- $value := index .root.Values.config .name -}}
+{{- if not (kindIs "invalid" $value) -}}
+{{- include "ipqs-worker.text" $value -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The port of /livez, /readyz and /metrics. */}}
 {{- define "ipqs-worker.metricsPort" -}}
-{{- $port := "9095" -}}
-{{- if not (kindIs "invalid" .Values.config.CONNECTOR_METRICS_PORT) -}}
-{{- $port = include "ipqs-worker.text" .Values.config.CONNECTOR_METRICS_PORT -}}
-{{- end -}}
+{{- $port := default "9095" (include "ipqs-worker.option" (dict "root" . "name" "CONNECTOR_METRICS_PORT")) -}}
 {{- if eq $port "0" -}}
 {{- fail "config.CONNECTOR_METRICS_PORT is 0, want a port: the probes ask there" -}}
+{{- end -}}
+{{- $host := include "ipqs-worker.option" (dict "root" . "name" "WORKER_METRICS_HOST") -}}
+{{- if not (has $host (list "" "0.0.0.0" "::" "[::]")) -}}
+{{- fail (printf "config.WORKER_METRICS_HOST is %s, want it not set: the probes ask at the pod's own address" $host) -}}
 {{- end -}}
 {{- $port -}}
 {{- end -}}
@@ -73,13 +82,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
+{{/* Something where jobs come and results go over OpenCTI's API, so that there are no queues. */}}
+{{- define "ipqs-worker.withoutRabbitMQ" -}}
+{{- if and (eq (upper (toString .Values.config.CONNECTOR_LISTEN_PROTOCOL)) "API") (eq (lower (toString .Values.config.CONNECTOR_QUEUE_PROTOCOL)) "api") -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{/* The Deployments there are: "all", or the five hops. */}}
 {{- define "ipqs-worker.components" -}}
 {{- if .Values.perHop.enabled -}}
-{{- if eq (upper (toString .Values.config.CONNECTOR_LISTEN_PROTOCOL)) "API" -}}
-{{- if eq (lower (toString .Values.config.CONNECTOR_QUEUE_PROTOCOL)) "api" -}}
+{{- if include "ipqs-worker.withoutRabbitMQ" . -}}
 {{- fail "perHop.enabled needs RabbitMQ between the hops, and config has both ways over OpenCTI's API" -}}
-{{- end -}}
 {{- end -}}
 resolve lookup score bundle publish
 {{- else -}}
@@ -96,7 +110,12 @@ all
 {{- end -}}
 {{- end -}}
 
-{{/* The queue that a hop reads. */}}
+{{/* The queues that a hop reads, by their last words: lookup has a lane for jobs that somebody waits for. */}}
+{{- define "ipqs-worker.lanes" -}}
+{{- . -}}{{- if eq . "lookup" }} lookup.urgent{{ end -}}
+{{- end -}}
+
+{{/* The name of such a queue. */}}
 {{- define "ipqs-worker.queue" -}}
 {{- $id := .root.Values.config.CONNECTOR_ID -}}
 {{- if eq .hop "resolve" -}}
@@ -111,15 +130,65 @@ all
 {{- end -}}
 {{- end -}}
 
+{{/* The lookups that begin in a second: what the account allows, and what IPQS_RATE_LIMIT lets through. 0 is without bound. */}}
+{{- define "ipqs-worker.lookupRate" -}}
+{{- $rate := int .Values.keda.ipqs.requestsPerSecond -}}
+{{- $limit := int (include "ipqs-worker.option" (dict "root" . "name" "IPQS_RATE_LIMIT")) -}}
+{{- if and (gt $limit 0) (or (eq $rate 0) (lt $limit $rate)) -}}
+{{- $rate = $limit -}}
+{{- end -}}
+{{- $rate -}}
+{{- end -}}
+
+{{/* The lookups that one worker has under way at once: WORKER_CONCURRENCY goes before WORKER_LOOKUP_CONCURRENCY, as in the worker. */}}
+{{- define "ipqs-worker.lookupConcurrency" -}}
+{{- $each := default "16" (include "ipqs-worker.option" (dict "root" . "name" "WORKER_LOOKUP_CONCURRENCY")) -}}
+{{- range $entry := splitList "," (include "ipqs-worker.option" (dict "root" . "name" "WORKER_CONCURRENCY")) -}}
+{{- $parts := splitList "=" (nospace $entry | lower) -}}
+{{- if eq (first $parts) "lookup" -}}
+{{- $each = last $parts -}}
+{{- end -}}
+{{- end -}}
+{{- if lt (int $each) 1 -}}
+{{- fail (printf "config has %s lookups at once, want a whole number from 1 on" $each) -}}
+{{- end -}}
+{{- $each -}}
+{{- end -}}
+
 {{/* How many replicas keep busy what IPQS allows: rate times latency, over the lookups that one worker has under way. */}}
 {{- define "ipqs-worker.lookupCap" -}}
-{{- $ipqs := .root.Values.keda.ipqs -}}
 {{- $most := int .max -}}
-{{- if gt (int $ipqs.requestsPerSecond) 0 -}}
-{{- $each := int (include "ipqs-worker.text" (default 16 .root.Values.config.WORKER_LOOKUP_CONCURRENCY)) -}}
-{{- $atOnce := mul (int $ipqs.requestsPerSecond) (int $ipqs.latencyMilliseconds) -}}
+{{- $rate := int (include "ipqs-worker.lookupRate" .root) -}}
+{{- if gt $rate 0 -}}
+{{- $each := int (include "ipqs-worker.lookupConcurrency" .root) -}}
+{{- $atOnce := mul $rate (int .root.Values.keda.ipqs.latencyMilliseconds) -}}
 {{- $replicas := div (add $atOnce (sub (mul $each 1000) 1)) (mul $each 1000) -}}
 {{- $most = min $most (max 1 $replicas) -}}
 {{- end -}}
 {{- $most -}}
+{{- end -}}
+
+{{/* The workers that ask IPQS, at most. */}}
+{{- define "ipqs-worker.lookupReplicas" -}}
+{{- $values := .Values -}}
+{{- if $values.keda.enabled -}}
+{{- include "ipqs-worker.lookupCap" (dict "root" . "max" (ternary $values.keda.hops.lookup.max $values.keda.all.max $values.perHop.enabled)) -}}
+{{- else -}}
+{{- ternary $values.perHop.hops.lookup.replicas $values.replicas $values.perHop.enabled -}}
+{{- end -}}
+{{- end -}}
+
+{{/* IPQS_RATE_SHARE where it is not set and something is to be shared: the number of those that may ask. With a CACHE_URL it
+counts only while that is away. */}}
+{{- define "ipqs-worker.rateShare" -}}
+{{- $limited := false -}}
+{{- range $name := list "IPQS_RATE_LIMIT" "IPQS_DAILY_BUDGET" -}}
+{{- if gt (int (include "ipqs-worker.option" (dict "root" $ "name" $name))) 0 -}}
+{{- $limited = true -}}
+{{- end -}}
+{{- end -}}
+{{- $share := int (include "ipqs-worker.lookupReplicas" .) -}}
+{{- if and $limited (gt $share 1) (not (include "ipqs-worker.option" (dict "root" . "name" "IPQS_RATE_SHARE"))) -}}
+{{- $share -}}
+{{- end -}}
 {{- end -}}
