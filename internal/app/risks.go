@@ -87,9 +87,10 @@ func newRisks(o Options, opened func(), observe func(context.Context, credit.Obs
 		if err := r.share(c, &keep, logger); err != nil {
 			return nil, err
 		}
-	} else if c.Credits.DailyBudget > 0 {
-		logger.Info("IPQS_DAILY_BUDGET counts the credits of this process alone, from zero: CACHE_URL would have it shared and kept",
-			slog.Int("credits", c.Credits.DailyBudget))
+	} else if budget := c.Credits.DailyBudget; budget > 0 {
+		keep.BudgetParts = max(c.Credits.RateShare, 1)
+		logger.Info("this process counts the credits of its part of IPQS_DAILY_BUDGET alone, from zero: CACHE_URL would have the budget "+
+			"shared and kept", slog.Int("credits", budget/keep.BudgetParts), slog.Int("processes", keep.BudgetParts))
 	}
 	if reserve := c.Credits.Reserve; reserve != nil {
 		keep.Reserve = *reserve
@@ -116,7 +117,7 @@ func (r *risks) share(c config.Config, keep *credit.Options, logger *slog.Logger
 	if err != nil {
 		return fmt.Errorf("CACHE_URL: %w", err)
 	}
-	r.redis, keep.Store, keep.Ledger = redis, redis, rediscache.NewLedger(redis)
+	r.redis, keep.Store, keep.Ledger = redis, redis, rediscache.NewLedger(redis, c.Credits.RateShare)
 	if keep.Pacer != nil {
 		keep.Pacer = rediscache.NewPacer(redis, float64(c.Credits.RateLimit), keep.Pacer)
 	}

@@ -32,8 +32,11 @@ func check(c *Config, purpose Purpose, wrong []string) (warnings []Warning, prob
 	if purpose <= ForEnrich && !slices.Contains(wrong, "IPQS_BASE_URL") {
 		checkBaseURL(c, warn)
 	}
+	if purpose <= ForEnrich {
+		problems = append(problems, checkBudget(c.Credits, wrong)...)
+	}
 	if purpose > ForRun {
-		return warnings, nil
+		return warnings, problems
 	}
 	if c.Connector.ID != "" && !isUUID(c.Connector.ID) {
 		warn("CONNECTOR_ID", "is no UUID; it works as long as no other connector has it")

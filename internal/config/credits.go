@@ -30,7 +30,8 @@ type Credits struct {
 	SkipOverBudget bool
 	// RateLimit is how many lookups may begin in a second; zero is without bound.
 	RateLimit int
-	// RateShare is how many processes share that limit where there is no cache that they share.
+	// RateShare is how many processes share that limit, and DailyBudget, where there is no cache that they share. A budget is
+	// no less than it.
 	RateShare int
 }
 
@@ -105,7 +106,7 @@ func creditOptions() []Option {
 		},
 		{
 			Env: "IPQS_RATE_SHARE", Kind: Number, Default: "1", For: ForEnrich,
-			Description: "Processes that share IPQS_RATE_LIMIT, where they share no CACHE_URL.",
+			Description: "Processes that share IPQS_RATE_LIMIT and IPQS_DAILY_BUDGET, each with its part, where they share no CACHE_URL.",
 			Accepts:     "a whole number from 1 to 1000",
 			Least:       1, Most: 1000,
 			set: into(func(c *Config) *int { return &c.Credits.RateShare }, parseInt(1, 1000)),
@@ -117,6 +118,18 @@ func creditOptions() []Option {
 			set:         into(func(c *Config) *Secret { return &c.Cache.URL }, parseCacheURL),
 		},
 	}
+}
+
+// checkBudget sees that no process' part of the budget is nothing, which would be without bound.
+func checkBudget(c Credits, wrong []string) []error {
+	const env = "IPQS_DAILY_BUDGET"
+	if c.DailyBudget == 0 || c.DailyBudget >= c.RateShare || slices.Contains(wrong, env) || slices.Contains(wrong, "IPQS_RATE_SHARE") {
+		return nil
+	}
+	return []error{&KeyError{
+		Env: env, YAML: yamlOf(env), Found: strconv.Itoa(c.DailyBudget),
+		Want: fmt.Sprintf("0, or a credit at least for each of the %d processes of IPQS_RATE_SHARE", c.RateShare),
+	}}
 }
 
 // cacheKinds returns what answers are about, as IPQS_CACHE_TTL calls it.

@@ -38,6 +38,28 @@ func TestTTLs(t *testing.T) {
 	}
 }
 
+// A budget that is less than its parts would have a part of nothing, which is without bound.
+func TestABudgetIsEnoughForItsParts(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		budget, share string
+		good          bool
+	}{{"0", "3", true}, {"3", "3", true}, {"1000", "1", true}, {"2", "3", false}, {"1", "1000", false}} {
+		for _, purpose := range []Purpose{ForRun, ForEnrich} {
+			_, _, err := Load(Options{
+				Path: noFile(t), Require: purpose, Environ: minimal("IPQS_DAILY_BUDGET="+tt.budget, "IPQS_RATE_SHARE="+tt.share),
+			})
+			if (err == nil) != tt.good {
+				t.Errorf("Load() of a budget of %s for %s = %v, want it good: %t", tt.budget, tt.share, err, tt.good)
+			}
+			if want := "IPQS_DAILY_BUDGET (ipqs.daily_budget): found " + tt.budget + ", want 0, or a credit at least for each of the " + tt.share +
+				" processes of IPQS_RATE_SHARE"; err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("Load() = %v, want %q in it", err, want)
+			}
+		}
+	}
+}
+
 func TestCacheURL(t *testing.T) {
 	t.Parallel()
 	for _, good := range []string{

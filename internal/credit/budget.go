@@ -23,6 +23,7 @@ type Budget struct {
 	ledger         Ledger
 	counts         *counts
 	daily, reserve int
+	whole          int // what daily is a part of
 	retryReserve   time.Duration
 	now            func() time.Time
 
@@ -89,8 +90,11 @@ func (b *Budget) words(now time.Time, t Taken) string {
 	if errors.Is(t.Refused, ipqs.ErrReserve) {
 		return fmt.Sprintf("the IPQS account has %d credits left, and the connector is to leave it %d", t.Left, b.reserve)
 	}
-	return fmt.Sprintf("the %d credits that the connector may spend in a day are spent; the next day begins at %s",
-		b.daily, tomorrow(now).UTC().Format("2006-01-02 15:04 UTC"))
+	may := fmt.Sprintf("the %d credits that the connector may spend in a day", b.daily)
+	if b.daily < b.whole {
+		may = fmt.Sprintf("the %d credits that this worker may spend in a day, of %d for all,", b.daily, b.whole)
+	}
+	return fmt.Sprintf("%s are spent; the next day begins at %s", may, tomorrow(now).UTC().Format("2006-01-02 15:04 UTC"))
 }
 
 // charged reports whether IPQS may have charged for a question that ended so.

@@ -152,6 +152,31 @@ func TestAScanNeedsItsWholePrice(t *testing.T) {
 	must(t, k, ip("192.0.2.2"))
 }
 
+// Who shares no ledger spends a part, so that all together spend no more than the budget.
+func TestEachSpendsItsPartOfTheBudget(t *testing.T) {
+	t.Parallel()
+	at := &clock{now: noon}
+	next := &fake{}
+	const budget, parts = 11, 3
+	for range parts {
+		k := keeper(t, next, Options{DailyBudget: budget, BudgetParts: parts, Now: at.Now, Life: never()})
+		for range 3 {
+			must(t, k, ip("192.0.2.1"))
+		}
+		err := refused(t, k, ip("192.0.2.1"), ipqs.ErrBudget)
+		const words = "the 3 credits that this worker may spend in a day, of 11 for all, are spent; the next day begins at 2026-03-05 05:00 UTC"
+		if err.Message != words || k.Budget().Over() != words {
+			t.Errorf("Lookup() = %q, Over() = %q, want %q", err.Message, k.Budget().Over(), words)
+		}
+		if stats := k.Stats(); stats.DailyBudget != 3 || stats.SpentToday != 3 {
+			t.Errorf("Stats() = %+v, want 3 of 3 spent", stats)
+		}
+	}
+	if next.times() != 9 {
+		t.Errorf("IPQS was asked %d times, want 9 of %d", next.times(), budget)
+	}
+}
+
 func TestTheReserveIsKept(t *testing.T) {
 	t.Parallel()
 	ledger := NewLedger()

@@ -31,6 +31,9 @@ type Options struct {
 	Ledger Ledger
 	// DailyBudget is how many credits may be spent in a day of IPQS; zero is without bound.
 	DailyBudget int
+	// BudgetParts is how many processes that share no Ledger have the budget together: each spends an equal part of it, rounded
+	// down. It is at most DailyBudget; zero and one are no others.
+	BudgetParts int
 	// Reserve is how many credits the account is to keep; zero is none.
 	Reserve int
 	// RetryReserve is when to look again whether the account has more credits: when it is read again.
@@ -64,7 +67,7 @@ func New(next ipqs.Lookuper, o Options) *Keeper {
 	}
 	k := &Keeper{counts: counts}
 	k.budget = &Budget{
-		next: next, ledger: o.Ledger, counts: counts, daily: o.DailyBudget, reserve: o.Reserve, retryReserve: o.RetryReserve, now: o.Now,
+		next: next, ledger: o.Ledger, counts: counts, daily: o.DailyBudget / max(o.BudgetParts, 1), whole: o.DailyBudget, reserve: o.Reserve, retryReserve: o.RetryReserve, now: o.Now,
 	}
 	k.limiter = newLimiter(k.budget, o.Concurrency, o.Pacer, counts)
 	k.cache = newCache(k.limiter, o, counts)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -21,12 +22,20 @@ const (
 type Ledger struct {
 	redis *Redis
 	local *credit.MemoryLedger // knows what was last heard from Redis
+	parts int
+
+	mu    sync.Mutex
+	day   string // of spent
+	spent int    // what Redis said last
 }
 
 var _ credit.Ledger = (*Ledger)(nil)
 
-// NewLedger makes a Ledger on r.
-func NewLedger(r *Redis) *Ledger { return &Ledger{redis: r, local: credit.NewLedger()} }
+// NewLedger makes a Ledger on r. While that is away, this process spends one in parts of what was left of a day's limit: so
+// many processes share it.
+func NewLedger(r *Redis, parts int) *Ledger {
+	return &Ledger{redis: r, local: credit.NewLedger(), parts: max(parts, 1)}
+}
 
 // take is credit.Ledger's Take as one: KEYS are the day's count and what is left, ARGV credits, limit, reserve and for how
 // many seconds a count is kept. It returns 0, 1 for the limit or 2 for the reserve; the count; what is left, or "".
@@ -58,10 +67,28 @@ func (l *Ledger) Take(ctx context.Context, t credit.Taking) credit.Taken {
 		return err
 	})
 	if !ok {
+		t.Limit = l.part(t)
 		return l.local.Take(ctx, t)
 	}
 	l.local.Note(t.Day, taken)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.day, l.spent = t.Day, taken.Spent
 	return taken
+}
+
+// part is how far the count of this process may go by itself.
+func (l *Ledger) part(t credit.Taking) int {
+	if t.Limit == 0 {
+		return 0 // without bound
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	heard := 0
+	if l.day == t.Day {
+		heard = min(l.spent, t.Limit)
+	}
+	return max(heard+(t.Limit-heard)/l.parts, 1) // 0 would be without bound
 }
 
 func readTaken(reply []any) (credit.Taken, error) {

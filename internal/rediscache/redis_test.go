@@ -171,7 +171,7 @@ func TestCreditsAreCountedTogether(t *testing.T) {
 	s := server(t)
 	one, _ := open(t, s)
 	two, _ := open(t, s)
-	ledgers := []*Ledger{NewLedger(one), NewLedger(two)}
+	ledgers := []*Ledger{NewLedger(one, 1), NewLedger(two, 1)}
 	taking := credit.Taking{Day: "2026-11-22", Credits: 1, Limit: 10}
 	var taken, refused int
 	var mu sync.Mutex
@@ -212,7 +212,7 @@ func TestTheReserveIsSharedToo(t *testing.T) {
 	s := server(t)
 	one, _ := open(t, s)
 	two, _ := open(t, s)
-	a, b := NewLedger(one), NewLedger(two)
+	a, b := NewLedger(one, 1), NewLedger(two, 1)
 	a.SetLeft(t.Context(), 12)
 	taking := credit.Taking{Day: "2026-11-22", Credits: 1, Reserve: 10}
 	for _, ledger := range []*Ledger{a, b} {
@@ -234,7 +234,7 @@ func TestOneReadsTheAccount(t *testing.T) {
 	s := server(t)
 	one, _ := open(t, s)
 	two, _ := open(t, s)
-	a, b := NewLedger(one), NewLedger(two)
+	a, b := NewLedger(one, 1), NewLedger(two, 1)
 	if !a.Turn(t.Context(), time.Minute) || b.Turn(t.Context(), time.Minute) || a.Turn(t.Context(), time.Minute) {
 		t.Error("Turn() is not exactly one's")
 	}
@@ -284,11 +284,13 @@ func TestWithoutRedis(t *testing.T) {
 	t.Parallel()
 	s := server(t)
 	r, log := open(t, s)
-	ledger := NewLedger(r)
+	ledger, l3 := NewLedger(r, 1), NewLedger(r, 3)
 	taking := credit.Taking{Day: "2026-11-22", Credits: 1, Limit: 5}
-	for range 3 {
+	for range 2 {
 		ledger.Take(t.Context(), taking)
 	}
+	l3.Take(t.Context(), taking)
+	ledger.Take(t.Context(), credit.Taking{Day: "2026-11-22", Limit: 5}) // hears of it
 	r.Put(t.Context(), "before", []byte("1"), time.Hour)
 	s.Close()
 
@@ -313,6 +315,20 @@ func TestWithoutRedis(t *testing.T) {
 		if got := ledger.Take(t.Context(), taking); !errors.Is(got.Refused, want) {
 			t.Errorf("Take() %d = %+v, want %v: the count goes on from 3", i, got, want)
 		}
+	}
+	// Three of them have the other two credits, and each day's five, together.
+	if got := l3.Take(t.Context(), taking); !errors.Is(got.Refused, ipqs.ErrBudget) {
+		t.Errorf("Take() = %+v, want less than one of the two that are left for one of three", got)
+	}
+	for i, want := range []error{nil, ipqs.ErrBudget} {
+		taking.Day = "2026-11-23"
+		if got := l3.Take(t.Context(), taking); !errors.Is(got.Refused, want) {
+			t.Errorf("Take() %d of the next day = %+v, want %v: a third of five", i, got, want)
+		}
+	}
+	taking.Limit = 0
+	if got := l3.Take(t.Context(), taking); got.Refused != nil {
+		t.Errorf("Take() without a limit = %+v, want a credit", got)
 	}
 	if !ledger.Turn(t.Context(), time.Minute) {
 		t.Error("Turn() = false, want to go on")
