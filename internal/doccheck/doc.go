@@ -1,8 +1,8 @@
 // Package doccheck reads the project's documents as a stranger would: it follows their links and takes their commands at
 // their word. Tests use it; the program does not.
 //
-// A fenced block of the language sh is run, and so are the lines of a console block that begin with "$ ". What cannot be run
-// by a test says so in a comment right before it, and why:
+// A fenced block of the language sh is run, and so are the lines of a console block that begin with "$ ". Every block says its
+// language, and only those two may hold commands. What cannot be run by a test says so in a comment right before it, and why:
 //
 //	<!-- not run: needs an OpenCTI of your own -->
 //

@@ -74,6 +74,29 @@ func TestParseNamesACommentItDoesNotUnderstand(t *testing.T) {
 	}
 }
 
+// What holds commands says so: else they would never be run.
+func TestParseRefusesBlocksThatMayHideCommands(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, block, want string }{
+		{"no language", "```\nID\n```", `a.md:4: found a fence of the language "", want sh, console or`},
+		{"no language, with tildes", "~~~\nID\n~~~", `a.md:4: found a fence of the language ""`},
+		{"a shell of another name", "```bash\nls\n```", `a.md:4: found a fence of the language "bash"`},
+		{"a session as text", "```text\nID\n$ list\n```", `a.md:4: found a command ("$ ") in a block of the language text, want console`},
+		{"a session without a command", "```console\nID\n```", "a.md:4: found a console without a command"},
+		{"indented", "    $ list\n", "a.md:3: found an indented block"},
+		{"in a list", "- one\n\n  ```\n  ID\n  ```", `a.md:6: found a fence of the language ""`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := doccheck.Parse("a.md", []byte("text\n\n"+tt.block+"\n"))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Parse() = %v, want an error with %q", err, tt.want)
+			}
+		})
+	}
+}
+
 func TestBrokenLinks(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -76,7 +77,8 @@ var (
 	inComment  = regexp.MustCompile(`^<!--\s*(not )?run`)
 )
 
-// Parse reads one document. The error names the lines of comments that want to be about a block and are not understood.
+// Parse reads one document. The error names the lines of comments that want to be about a block and are not understood, and of
+// blocks of which it cannot be told whether they hold commands.
 func Parse(name string, source []byte) (Document, error) {
 	d := Document{Path: name, Anchors: make(map[string]bool)}
 	lineOf := func(offset int) int { return 1 + bytes.Count(source[:offset], []byte("\n")) }
@@ -98,12 +100,11 @@ func Parse(name string, source []byte) (Document, error) {
 				break
 			}
 			block := Block{Line: lineOf(n.Lines().At(0).Start)}
-			switch string(n.Language(source)) {
-			case "sh", "bash", "shell":
-				block.Script = string(n.Lines().Value(source))
-			case "console":
-				block.Script = prompted(string(n.Lines().Value(source)))
-			default:
+			var err error
+			if block.Script, err = commands(string(n.Language(source)), string(n.Lines().Value(source))); err != nil {
+				problems = append(problems, fmt.Errorf("%s:%d: %w", name, block.Line, err))
+			}
+			if block.Script == "" {
 				return ast.WalkContinue, nil
 			}
 			if before, ok := n.PreviousSibling().(*ast.HTMLBlock); ok {
@@ -116,6 +117,8 @@ func Parse(name string, source []byte) (Document, error) {
 				}
 			}
 			d.Blocks = append(d.Blocks, block)
+		case *ast.CodeBlock:
+			problems = append(problems, fmt.Errorf("%s:%d: found an indented block, want a fence with a language", name, lineOf(start(n))))
 		}
 		return ast.WalkContinue, nil
 	})
@@ -137,6 +140,29 @@ func (b *Block) mark(comment string) error {
 		return fmt.Errorf("found %q, want <!-- not run: why --> or <!-- run: in the background until \"what it writes\" -->", comment)
 	}
 	return nil
+}
+
+// others are languages of blocks that hold no commands.
+var others = []string{"go", "ini", "json", "promql", "text", "yaml"}
+
+// commands returns what is to be run of a block, "" where it holds no command. Whoever writes a document says which it is: a
+// session that passes for text would never be run.
+func commands(language, block string) (string, error) {
+	switch {
+	case language == "sh":
+		return block, nil
+	case language == "console":
+		script := prompted(block)
+		if script == "" {
+			return "", errors.New(`found a console without a command, want "$ " before each, or text`)
+		}
+		return script, nil
+	case !slices.Contains(others, language):
+		return "", fmt.Errorf("found a fence of the language %q, want sh, console or, without commands, %s", language, strings.Join(others, ", "))
+	case prompted(block) != "":
+		return "", fmt.Errorf(`found a command ("$ ") in a block of the language %s, want console`, language)
+	}
+	return "", nil
 }
 
 // prompted keeps the commands of a terminal session: the lines behind a prompt, and those that continue them.
