@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"opencti-ipqs-worker/internal/certtest"
 	"opencti-ipqs-worker/internal/config"
 	"opencti-ipqs-worker/internal/doctor"
+	"opencti-ipqs-worker/internal/freeport"
 	"opencti-ipqs-worker/internal/opencti/openctitest"
 	"opencti-ipqs-worker/ipqs/ipqstest"
 )
@@ -147,12 +149,10 @@ func (w *world) verify(findings []doctor.Finding, want diagnosis) {
 // closedPort is an address where nobody listens.
 func closedPort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, release, err := freeport.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return l.Addr().String()
+	t.Cleanup(func() { _ = release() })
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }

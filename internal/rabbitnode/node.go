@@ -20,6 +20,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"opencti-ipqs-worker/internal/freeport"
 )
 
 const (
@@ -201,6 +203,7 @@ func (n *Node) Close() error {
 	err := n.server.stop(stopTimeout)
 	err = errors.Join(err, n.epmd.stop(5*time.Second))
 	n.reaper.dismiss()
+	err = errors.Join(err, n.ports.release())
 	if n.temporary {
 		err = errors.Join(err, os.RemoveAll(n.dir))
 	}
@@ -224,8 +227,8 @@ func (n *Node) prepare() error {
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return fmt.Errorf("making the node's directory: %w", err)
 	}
-	var err error
-	if n.ports, err = freePorts(); err != nil {
+	err := n.ports.take()
+	if err != nil {
 		return err
 	}
 	n.ports.epmd = cmp.Or(n.membership.epmd, n.ports.epmd)
@@ -333,7 +336,9 @@ func (n *Node) startEPMD(ctx context.Context) error {
 
 // waitForPort waits until nobody holds the node's own ports: a taken distribution port ends the boot only after a minute.
 func (n *Node) waitForPort(ctx context.Context) error {
-	err := poll(ctx, func() (bool, error) { return free(n.ports.amqp) && free(n.ports.dist) && free(n.ports.tls), nil })
+	err := poll(ctx, func() (bool, error) {
+		return freeport.Free(n.ports.amqp) && freeport.Free(n.ports.dist) && freeport.Free(n.ports.tls), nil
+	})
 	if err != nil {
 		return fmt.Errorf("waiting for ports %d, %d and %d to be free: %w", n.ports.amqp, n.ports.dist, n.ports.tls, err)
 	}

@@ -8,13 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os/exec"
-	"slices"
 	"strconv"
 	"syscall"
 	"time"
+
+	"opencti-ipqs-worker/internal/freeport"
 )
 
 // process is a started program that leads its own process group. A nil one is a program never started.
@@ -129,32 +129,31 @@ func (r *reaper) dismiss() {
 	_ = r.cmd.Wait()
 }
 
-// ports are the loopback ports of a node.
-type ports struct{ amqp, dist, epmd, tls int }
-
-// freePorts picks four free ports below the range from which systems take ports for outgoing connections, so that they
-// are still free when the node is started again.
-func freePorts() (ports, error) {
-	const first, count, tries = 20000, 12000, 200
-	var found []int
-	for range tries {
-		port := first + rand.IntN(count)
-		if !free(port) || slices.Contains(found, port) {
-			continue
-		}
-		if found = append(found, port); len(found) == 4 {
-			return ports{amqp: found[0], dist: found[1], epmd: found[2], tls: found[3]}, nil
-		}
-	}
-	return ports{}, fmt.Errorf("picking ports: no four free ones between %d and %d", first, first+count)
+// ports are the loopback ports of a node, its own until they are released.
+type ports struct {
+	amqp, dist, epmd, tls int
+	claims                []func() error
 }
 
-func free(port int) bool {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil {
-		return false
+func (p *ports) take() error {
+	for _, port := range []*int{&p.amqp, &p.dist, &p.epmd, &p.tls} {
+		taken, release, err := freeport.Take()
+		if err != nil {
+			return err
+		}
+		*port = taken
+		p.claims = append(p.claims, release)
 	}
-	return l.Close() == nil
+	return nil
+}
+
+func (p *ports) release() error {
+	var problems []error
+	for _, release := range p.claims {
+		problems = append(problems, release())
+	}
+	p.claims = nil
+	return errors.Join(problems...)
 }
 
 func listens(port int) bool {

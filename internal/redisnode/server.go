@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"opencti-ipqs-worker/internal/freeport"
 )
 
 // ErrNotInstalled is returned by [Start] where the machine has neither redis-server nor valkey-server.
@@ -29,6 +31,7 @@ const keeper = `"$@" </dev/null & pid=$!; read -r _; kill -KILL "$pid"; wait "$p
 type Server struct {
 	program, dir string
 	port         int
+	release      func() error // of the port; nil before it has one
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd // nil while it does not run
@@ -63,21 +66,13 @@ func Start(ctx context.Context) (*Server, error) {
 		return nil, fmt.Errorf("making the directory of Redis: %w", err)
 	}
 	s := &Server{program: program, dir: dir}
-	if s.port, err = freePort(ctx); err == nil {
+	if s.port, s.release, err = freeport.Take(); err == nil {
 		err = s.Start(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
-}
-
-func freePort(ctx context.Context) (int, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("finding a free port: %w", err)
-	}
-	return listener.Addr().(*net.TCPAddr).Port, listener.Close()
 }
 
 // URL is the server's address for clients.
@@ -167,8 +162,13 @@ func (s *Server) kill() {
 // Close kills the server and removes what it left.
 func (s *Server) Close() error {
 	s.Kill()
-	if err := os.RemoveAll(s.dir); err != nil {
-		return fmt.Errorf("removing the directory of Redis: %w", err)
+	var problems []error
+	if s.release != nil {
+		problems = append(problems, s.release())
+		s.release = nil
 	}
-	return nil
+	if err := os.RemoveAll(s.dir); err != nil {
+		problems = append(problems, fmt.Errorf("removing the directory of Redis: %w", err))
+	}
+	return errors.Join(problems...)
 }

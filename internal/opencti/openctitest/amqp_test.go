@@ -8,12 +8,15 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"opencti-ipqs-worker/internal/freeport"
 )
 
 // amqpURL is the broker of the test. It is skipped without one, except where one is promised.
@@ -195,7 +198,7 @@ func publish(t *testing.T, channel *amqp.Channel, to Coordinates, body []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if confirmed, err := confirmation.WaitContext(ctx); err != nil || !confirmed {
 		t.Fatalf("not confirmed: %v", err)
@@ -205,16 +208,12 @@ func publish(t *testing.T, channel *amqp.Channel, to Coordinates, body []byte) {
 // TestAMQPAway: a broker that is not there is an error of the request, and an importer that waits for it still ends.
 func TestAMQPAway(t *testing.T) {
 	t.Parallel()
-	var config net.ListenConfig
-	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	port, release, err := freeport.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
-	broker := AMQPBroker("amqp://guest:guest@" + address + "/")
+	defer func() { _ = release() }()
+	broker := AMQPBroker("amqp://guest:guest@" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) + "/")
 	p, err := New(Options{Token: token, Broker: broker})
 	if err != nil {
 		t.Fatal(err)
