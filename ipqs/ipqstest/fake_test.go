@@ -496,7 +496,7 @@ func TestServer(t *testing.T) {
 			t.Errorf("Lookup() when the server closes = %v, want %v", err, ipqs.ErrUnavailable)
 		}
 	})
-	for deadline := time.Now().Add(5 * time.Second); server.Requests()[ipqs.KindIP] == 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); server.Requests()[ipqs.KindIP] == 0 && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond)
 	}
 	server.Close()

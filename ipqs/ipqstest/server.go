@@ -24,6 +24,7 @@ func NewServer(o Options) *Server {
 
 // Close stops the server, and cuts the connections of answers that are still to come.
 func (s *Server) Close() {
+	_ = s.server.Listener.Close() // first: a client whose connection is cut may ask again at once, and would be answered
 	s.server.CloseClientConnections()
 	s.server.Close()
 }
