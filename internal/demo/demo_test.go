@@ -40,11 +40,11 @@ func TestRunAccountsForEveryJob(t *testing.T) {
 
 func TestRunGivesUpWhenAJobIsLost(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	err := Run(ctx, Options{
-		Out: io.Discard, Progress: io.Discard, Jobs: 20, Version: "test", Logger: slog.New(slog.DiscardHandler), Stall: 3 * time.Second,
-		tamper: func(world *standin.World) { world.Platform.SetImporting(false) },
+		Out: io.Discard, Progress: io.Discard, Jobs: 20, Version: "test", Logger: slog.New(slog.DiscardHandler),
+		tamper: func(world *standin.World) { world.Platform.SetImporting(false) }, impatient: true,
 	})
 	if err == nil || !strings.Contains(err.Error(), "work") {
 		t.Errorf("Run() = %v, want an error that names a work that did not end", err)
