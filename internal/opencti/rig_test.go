@@ -137,7 +137,7 @@ func (r *rig) tracked(workID string) string {
 // wait waits for a condition, and shows the works when it does not come.
 func (r *rig) wait(what string, done func() bool) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	if err := r.platform.Wait(ctx, done); err != nil {
 		r.t.Fatalf("waiting until %s: %v; works: %+v", what, err, r.platform.Works())

@@ -22,7 +22,7 @@ func registered(t *testing.T, version string) (*Platform, *Memory) {
 
 func until(t *testing.T, p *Platform, what string, done func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := p.Wait(ctx, done); err != nil {
 		t.Fatalf("waiting until %s: %v; complaints %q, works %+v", what, err, p.Complaints(), p.Works())
