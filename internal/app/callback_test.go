@@ -6,12 +6,14 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"opencti-ipqs-worker/internal/freeport"
 	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/pipeline"
 )
@@ -30,15 +32,15 @@ func standing(t *testing.T, version, jwks string) *presence {
 	return p
 }
 
-// freePort returns a port that nobody listens on.
+// freePort returns a port that nobody else gets before the end of the test.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, release, err := freeport.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return port(t, l.Addr().String())
+	t.Cleanup(func() { _ = release() })
+	return strconv.Itoa(port)
 }
 
 func TestProtocolsThatAReleaseHasNot(t *testing.T) {
@@ -163,7 +165,7 @@ func TestCalledWithinTheProcess(t *testing.T) {
 		if status != http.StatusServiceUnavailable {
 			t.Errorf("status of the job that did not end = %d, want 503", status)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the job that did not end is not answered")
 	}
 }
@@ -271,7 +273,7 @@ func TestEmbeddedKeepsWhatWaits(t *testing.T) {
 		if string(msg.Payload) != "resolve.later" {
 			t.Errorf("handed out %s, want what waited", msg.Payload)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("what waited does not come back")
 	}
 	if letters := carrier.DeadLetters("resolve.poison"); len(letters) > 0 {

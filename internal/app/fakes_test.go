@@ -1,10 +1,8 @@
 package app
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"opencti-ipqs-worker/internal/logtest"
 	"opencti-ipqs-worker/internal/opencti"
 )
 
@@ -109,29 +108,11 @@ func refused(code string) error {
 	return &opencti.Error{Operation: "Register", Code: code, Status: http.StatusOK, Message: "no"}
 }
 
-// safeBuffer is a log that is written and read at once.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
 // attend runs a presence in a bubble until the test ends, and checks that it ends well and kept its secrets.
-func attend(t *testing.T, f *fakePlatform) (*presence, *safeBuffer) {
+func attend(t *testing.T, f *fakePlatform) (*presence, *logtest.Log) {
 	t.Helper()
-	log := &safeBuffer{}
-	p := newPresence(f, opencti.Connector{ID: "1"}, 0, slog.New(slog.NewTextHandler(log, nil)))
+	log := &logtest.Log{}
+	p := newPresence(f, opencti.Connector{ID: "1"}, 0, log.Logger())
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- p.run(ctx) }()
@@ -147,6 +128,10 @@ func attend(t *testing.T, f *fakePlatform) (*presence, *safeBuffer) {
 	synctest.Wait()
 	return p, log
 }
+
+// comeBack is the most that passes until OpenCTI is found to be back: the end of a ping that began before it was, and the
+// pause then, which is up to half as long again.
+const comeBack = pingTimeout + longestPause*3/2 + time.Second
 
 // after lets time pass.
 func after(d time.Duration) {

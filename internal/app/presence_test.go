@@ -252,7 +252,7 @@ func TestForgottenAndNotTakenAgain(t *testing.T) {
 			t.Errorf("%d pings for a connector that OpenCTI does not know, want the one that it said so to", n)
 		}
 		refusing.Store(false)
-		after(45 * time.Second)
+		after(comeBack)
 		if err := p.ready(); err != nil {
 			t.Errorf("ready() = %v once it is registered again, want nil", err)
 		}
@@ -298,7 +298,7 @@ func TestOutageIsNoEnd(t *testing.T) {
 			}
 		}
 		away.Store(false)
-		after(time.Minute)
+		after(comeBack)
 		if err := p.ready(); err != nil {
 			t.Errorf("ready() = %v once OpenCTI is back, want nil", err)
 		}

@@ -19,6 +19,7 @@ import (
 
 	"opencti-ipqs-worker/internal/certtest"
 	"opencti-ipqs-worker/internal/config"
+	"opencti-ipqs-worker/internal/logtest"
 	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/internal/rabbitnode"
 	"opencti-ipqs-worker/pipeline"
@@ -194,7 +195,7 @@ func TestBrokerTLS(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			var log safeBuffer
+			var log logtest.Log
 			c := load(t, append([]string{"MQ_USE_SSL=true", "MQ_PORT=" + port(t, tt.node.TLSAddr())}, tt.environ...)...)
 			carrier, err := rabbitMQ(Options{Config: c, Logger: slog.New(slog.NewJSONHandler(&log, nil))}, opencti.Registration{
 				Connection: opencti.Connection{Host: "127.0.0.1", Port: 1, VHost: "/", User: "guest", Pass: "guest"},
@@ -209,7 +210,7 @@ func TestBrokerTLS(t *testing.T) {
 				}
 			})
 			if tt.want == nil {
-				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				if err := carrier.Declare(ctx, pipeline.Topic{Name: tt.name}); err != nil {
 					t.Errorf("Declare() = %v, log:\n%s", err, log.String())
@@ -235,7 +236,7 @@ func poll(t *testing.T, done func() bool, what func() string) {
 	t.Helper()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	timeout := time.After(30 * time.Second)
+	timeout := time.After(time.Minute)
 	for !done() {
 		select {
 		case <-ticker.C:

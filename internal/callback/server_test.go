@@ -1,7 +1,6 @@
 package callback
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,11 +10,11 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"opencti-ipqs-worker/internal/certtest"
+	"opencti-ipqs-worker/internal/logtest"
 )
 
 const (
@@ -25,9 +24,9 @@ const (
 )
 
 // start makes a server that is closed with the test, and a log of it.
-func start(t *testing.T, o Options) (*Server, *logBuffer) {
+func start(t *testing.T, o Options) (*Server, *logtest.Log) {
 	t.Helper()
-	log := &logBuffer{}
+	log := &logtest.Log{}
 	o.Address, o.Path, o.Authorize = "127.0.0.1:0", path, Token(secret)
 	o.Logger = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	if o.Accept == nil {
@@ -272,7 +271,7 @@ func TestTLS(t *testing.T) {
 		}
 		t.Errorf("posting while trusting another authority = %v, want it refused", err)
 	}
-	log.wait(t, "TLS handshake error")
+	log.Await(t, "TLS handshake error")
 	if !strings.Contains(log.String(), "remote error: tls: bad certificate") && !strings.Contains(log.String(), "unknown certificate authority") {
 		t.Errorf("the log is %s, want the certificate named", log.String())
 	}
@@ -294,52 +293,7 @@ func TestComplainsOnce(t *testing.T) {
 	for range 3 {
 		post(t.Context(), t, s, client(t, nil), strings.NewReader(someJob), func(r *http.Request) { r.Header.Del("Authorization") })
 	}
-	if n := strings.Count(log.String(), "refused a job for its token"); n != 1 {
+	if n := log.Count("refused a job for its token"); n != 1 {
 		t.Errorf("told %d times, want once: %s", n, log.String())
-	}
-}
-
-// logBuffer is a log that several goroutines write, and that can be waited on.
-type logBuffer struct {
-	mu      sync.Mutex
-	b       bytes.Buffer
-	changed chan struct{}
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.changed != nil {
-		close(l.changed)
-		l.changed = nil
-	}
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *logBuffer) wait(t *testing.T, text string) {
-	t.Helper()
-	timeout := time.After(10 * time.Second)
-	for {
-		l.mu.Lock()
-		if strings.Contains(l.b.String(), text) {
-			l.mu.Unlock()
-			return
-		}
-		if l.changed == nil {
-			l.changed = make(chan struct{})
-		}
-		changed := l.changed
-		l.mu.Unlock()
-		select {
-		case <-changed:
-		case <-timeout:
-			t.Fatalf("the log is %s, want %q", l.String(), text)
-		}
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,14 +36,7 @@ func newWorldWithoutRabbitMQ(t *testing.T, version string, faults ipqstest.Optio
 // callback picks a port for a worker's callback, and returns the options that have jobs posted there.
 func (w *world) callback(scheme string) []string {
 	w.t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	port := strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
-	if err := listener.Close(); err != nil {
-		w.t.Fatal(err)
-	}
+	port := freePort(w.t)
 	return []string{
 		"CONNECTOR_LISTEN_PROTOCOL=API", "CONNECTOR_LISTEN_PROTOCOL_API_PORT=" + port,
 		"CONNECTOR_LISTEN_PROTOCOL_API_URI=" + scheme + "://127.0.0.1:" + port,

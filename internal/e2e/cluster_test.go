@@ -105,7 +105,7 @@ func (w *world) explain(node *rabbitnode.Node, jobs []job) {
 		work, _ := w.platform.Work(j.work)
 		w.t.Logf("%s %s: %+v", j.Type, j.Value, work)
 	}
-	w.t.Logf("the workers:\n%s", w.logs.tail(60_000))
+	w.t.Logf("the workers:\n%s", w.logs.Tail(60_000))
 }
 
 // ownCluster starts three nodes. What leaves a waiting room while the leader of the queue that it goes to dies is sent again

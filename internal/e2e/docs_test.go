@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 	"testing"
 
 	"opencti-ipqs-worker/internal/doccheck"
+	"opencti-ipqs-worker/internal/logtest"
 	"opencti-ipqs-worker/internal/opencti/openctitest"
 	"opencti-ipqs-worker/ipqs/ipqstest"
 )
@@ -44,10 +44,10 @@ func TestTheDocumentsAtTheirWord(t *testing.T) {
 			cmd := exec.CommandContext(w.ctx, "bash", "-c", script)
 			cmd.Dir, cmd.Env = reader.dir, append(reader.env, "WORK_ID="+w.platform.Works()[0].ID)
 			cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // what it left in the background goes too
-			var out safeBuffer
+			var out logtest.Log
 			cmd.Stdout, cmd.Stderr = &out, &out
 			if err := cmd.Run(); err != nil {
-				t.Errorf("%s: %v; :: and a line of the document stand before each block:\n%s", d.Path, err, out.tail(4000))
+				t.Errorf("%s: %v; :: and a line of the document stand before each block:\n%s", d.Path, err, out.Tail(4000))
 			}
 			for _, secret := range []string{token, key} {
 				if strings.Contains(out.String(), secret) {
@@ -106,27 +106,13 @@ func (w *world) reader(root string) reader {
 	if err := os.WriteFile(filepath.Join(dir, "config.yml.sample"), sample, 0o600); err != nil {
 		w.t.Fatal(err)
 	}
-	port, debug := w.freePort(), w.freePort()
+	port, debug := freePort(w.t), freePort(w.t)
 	return reader{w, dir, []string{
 		"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "NO_COLOR=1",
 		"OPENCTI_URL=" + w.address, "OPENCTI_TOKEN=" + token, "CONNECTOR_ID=" + w.connector,
 		"IPQS_PRIVATE_KEY=" + key, "IPQS_BASE_URL=" + w.ipqs.BaseURL, "CONNECTOR_METRICS_PORT=" + port, "WORKER_DEBUG_PORT=" + debug,
 		"OTEL_EXPORTER_OTLP_ENDPOINT=" + w.collector.address, "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
 	}, port, debug}
-}
-
-// freePort is one that nobody listens on at the moment.
-func (w *world) freePort() string {
-	w.t.Helper()
-	listener, err := new(net.ListenConfig).Listen(w.ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	_, port, _ := strings.Cut(listener.Addr().String(), ":")
-	if err := listener.Close(); err != nil {
-		w.t.Fatal(err)
-	}
-	return port
 }
 
 // jobsBefore has a worker do a few jobs: one becomes a dead letter, as IPQS knows no such address.

@@ -17,6 +17,7 @@ import (
 
 	"opencti-ipqs-worker/internal/app"
 	"opencti-ipqs-worker/internal/config"
+	"opencti-ipqs-worker/internal/logtest"
 	"opencti-ipqs-worker/internal/opencti/openctitest"
 	"opencti-ipqs-worker/internal/telemetry"
 )
@@ -107,7 +108,7 @@ type probe struct {
 	w      *world
 	port   int
 	client *http.Client
-	said   safeBuffer // all that it answered
+	said   logtest.Log // all that it answered
 }
 
 // newProbe picks a port for a worker: the variable to start it with is the probe's option.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"opencti-ipqs-worker/internal/logtest"
 	"opencti-ipqs-worker/internal/telemetry"
 	"opencti-ipqs-worker/internal/tracetree"
 	"opencti-ipqs-worker/ipqs"
@@ -165,22 +165,16 @@ func startJaeger(t *testing.T) jaeger {
 	if path == "" {
 		t.Skip("JAEGER names no Jaeger all-in-one: make test-jaeger gets one")
 	}
-	address := func() string {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = l.Close() }()
-		return l.Addr().String()
-	}
+	address := func() string { return "127.0.0.1:" + freePort(t) }
+	const anyone = "127.0.0.1:0" // of UDP, where nothing is sent
 	j := jaeger{otlp: address(), query: address()}
-	log := &safeBuffer{}
+	log := &logtest.Log{}
 	cmd := exec.Command(path,
 		"--collector.otlp.enabled=true", "--collector.otlp.grpc.host-port="+j.otlp, "--collector.otlp.http.host-port="+address(),
 		"--query.http-server.host-port="+j.query, "--query.grpc-server.host-port="+address(), "--admin.http.host-port="+address(),
 		"--collector.grpc-server.host-port="+address(), "--collector.http-server.host-port="+address(),
-		"--http-server.host-port="+address(), "--processor.jaeger-compact.server-host-port="+address(),
-		"--processor.jaeger-binary.server-host-port="+address(), "--processor.zipkin-compact.server-host-port="+address())
+		"--http-server.host-port="+address(), "--processor.jaeger-compact.server-host-port="+anyone,
+		"--processor.jaeger-binary.server-host-port="+anyone, "--processor.zipkin-compact.server-host-port="+anyone)
 	cmd.Env = []string{"SPAN_STORAGE_TYPE=memory", "PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
@@ -190,7 +184,7 @@ func startJaeger(t *testing.T) jaeger {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("Jaeger's log:\n%s", log.tail(3000))
+			t.Logf("Jaeger's log:\n%s", log.Tail(3000))
 		}
 	})
 	j.otlp = "http://" + j.otlp

@@ -32,7 +32,7 @@ func TestWaitsForOpenCTI(t *testing.T) {
 	if status := worker.stop(); status != 0 {
 		t.Errorf("exit status = %d after SIGTERM, want 0", status)
 	}
-	if tries := strings.Count(w.logs.String(), "not registered yet"); tries == 0 {
+	if tries := w.logs.Count("not registered yet"); tries == 0 {
 		t.Error("the log says nothing of the tries to register")
 	}
 	checkSecrets(t, w)
@@ -71,7 +71,7 @@ func TestRegistersAgainWhenOpenCTIHasForgottenIt(t *testing.T) {
 		t.Errorf("exit status = %d after SIGTERM, want 0", status)
 	}
 	// The queues are where they were: the pipeline never noticed.
-	if begun := strings.Count(w.logs.String(), `"enriching"`); begun != 1 {
+	if begun := w.logs.Count(`"enriching"`); begun != 1 {
 		t.Errorf("the pipeline began %d times, want once", begun)
 	}
 	checkSecrets(t, w)

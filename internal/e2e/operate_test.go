@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"opencti-ipqs-worker/internal/logtest"
 	"opencti-ipqs-worker/internal/status"
 	"opencti-ipqs-worker/ipqs/ipqstest"
 )
@@ -20,7 +21,7 @@ func (w *world) command(environ []string, args ...string) (exit int, stdout, std
 		"HOME=" + cmd.Dir, "OPENCTI_URL=" + w.address, "OPENCTI_TOKEN=" + token, "CONNECTOR_ID=" + w.connector, "CONNECTOR_AUTO=true",
 		"IPQS_PRIVATE_KEY=" + key, "IPQS_BASE_URL=" + w.ipqs.BaseURL,
 	}, environ...)
-	var out, errs safeBuffer
+	var out, errs logtest.Log
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	_ = cmd.Run() // how it ended is in its state
 	for _, secret := range []string{token, key} {

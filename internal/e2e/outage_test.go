@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -184,11 +183,11 @@ func (w *world) awaitLog(text string, times int) {
 	w.t.Helper()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	for strings.Count(w.logs.String(), text) < times {
+	for w.logs.Count(text) < times {
 		select {
 		case <-ticker.C:
 		case <-w.ctx.Done():
-			w.t.Fatalf("waiting for %s in the log, %d times: it is there %d times", text, times, strings.Count(w.logs.String(), text))
+			w.t.Fatalf("waiting for %s in the log, %d times: it is there %d times", text, times, w.logs.Count(text))
 		}
 	}
 }

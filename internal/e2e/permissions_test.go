@@ -49,7 +49,7 @@ func TestTheDocumentedPermissionsAreEnough(t *testing.T) {
 		{"read", least[0], least[1], nothing},
 	} {
 		may(tt.configure, tt.write, tt.read)
-		before := strings.Count(w.logs.String(), "ACCESS_REFUSED")
+		before := w.logs.Count("ACCESS_REFUSED")
 		p := w.launch(as...)
 		w.awaitLog("ACCESS_REFUSED", before+1)
 		p.kill()

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,6 +25,8 @@ import (
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"opencti-ipqs-worker/internal/freeport"
+	"opencti-ipqs-worker/internal/logtest"
 	"opencti-ipqs-worker/internal/opencti/openctitest"
 	"opencti-ipqs-worker/ipqs/ipqstest"
 	"opencti-ipqs-worker/pipeline"
@@ -82,7 +85,7 @@ type world struct {
 	collector *collector
 	server    *httptest.Server // the platform's
 	address   string           // of the platform
-	logs      *safeBuffer
+	logs      *logtest.Log
 	program   string // the binary to start
 	probe     *probe // nil where nobody asks how the worker is
 }
@@ -110,7 +113,7 @@ func newWorldOn(t *testing.T, broker openctitest.Broker, connector, version stri
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	t.Cleanup(cancel)
-	w := &world{t: t, ctx: ctx, cancel: cancel, connector: connector, logs: &safeBuffer{}, program: binary}
+	w := &world{t: t, ctx: ctx, cancel: cancel, connector: connector, logs: &logtest.Log{}, program: binary}
 
 	platform, err := openctitest.New(openctitest.Options{Version: version, Token: token, Broker: broker})
 	if err != nil {
@@ -129,7 +132,7 @@ func newWorldOn(t *testing.T, broker openctitest.Broker, connector, version stri
 		w.ipqs.Close()
 		w.audit()
 		if t.Failed() {
-			t.Logf("the worker's log:\n%s", w.logs.tail(8000))
+			t.Logf("the worker's log:\n%s", w.logs.Tail(8000))
 		}
 	})
 	return w
@@ -418,25 +421,13 @@ func (c *collector) texts() string {
 	return b.String()
 }
 
-// safeBuffer is a log that several processes write and a test reads.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
-func (s *safeBuffer) tail(n int) string {
-	text := s.String()
-	return text[max(0, len(text)-n):]
+// freePort is one that nobody else gets before the end of the test.
+func freePort(t *testing.T) string {
+	t.Helper()
+	port, release, err := freeport.Take()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = release() })
+	return strconv.Itoa(port)
 }

@@ -1,17 +1,14 @@
 package health_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"opencti-ipqs-worker/internal/health"
+	"opencti-ipqs-worker/internal/logtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -129,49 +127,19 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// log is a log that the server writes and a test reads.
-type log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	line chan string
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.line <- string(p)
-	return l.text.Write(p)
-}
-
-func newLog() *log { return &log{line: make(chan string, 16)} }
-
-func (l *log) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
-
-// next returns the next line, or fails the test.
-func (l *log) next(t *testing.T) string {
-	t.Helper()
-	select {
-	case line := <-l.line:
-		return line
-	case <-time.After(10 * time.Second):
-		t.Fatal("nothing was logged")
-		return ""
-	}
-}
-
 func TestRun(t *testing.T) {
 	t.Parallel()
-	log := newLog()
-	s := health.New(health.Options{Address: "127.0.0.1:0", Live: well, Logger: log.logger()})
+	var log logtest.Log
+	s := health.New(health.Options{Address: "127.0.0.1:0", Live: well, Logger: log.Logger()})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); s.Run(ctx) }()
-	line := log.next(t)
+	line := log.Await(t, "address=")
 	_, address, found := strings.Cut(strings.TrimSpace(line), "address=")
 	if !found {
 		t.Fatalf("the log says %q, want the address", line)
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 	response, err := client.Get("http://" + address + "/livez")
 	if err != nil {
 		t.Fatal(err)
@@ -195,10 +163,10 @@ func TestATakenPortIsAWarning(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = taken.Close() }()
-	log := newLog()
+	var log logtest.Log
 	// It returns although its context does not end.
-	health.New(health.Options{Address: taken.Addr().String(), Live: well, Logger: log.logger()}).Run(t.Context())
-	line := log.next(t)
+	health.New(health.Options{Address: taken.Addr().String(), Live: well, Logger: log.Logger()}).Run(t.Context())
+	line := log.Await(t, "address=")
 	for _, want := range []string{"level=WARN", fmt.Sprintf("address=%s", taken.Addr()), "in use"} {
 		if !strings.Contains(line, want) {
 			t.Errorf("the log says %q, want it to hold %q", line, want)

@@ -1,7 +1,6 @@
 package rediscache
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -14,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"opencti-ipqs-worker/internal/credit"
+	"opencti-ipqs-worker/internal/logtest"
 	"opencti-ipqs-worker/ipqs"
 )
 
@@ -24,24 +24,6 @@ const (
 	password = "planted-pass-77d0"
 )
 
-// safeBuffer is a log that is written and read at once.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
 // server is a Redis that wants a password.
 func server(t *testing.T) *miniredis.Miniredis {
 	t.Helper()
@@ -51,12 +33,12 @@ func server(t *testing.T) *miniredis.Miniredis {
 }
 
 // open is one process' connection to the server.
-func open(t *testing.T, s *miniredis.Miniredis) (*Redis, *safeBuffer) {
+func open(t *testing.T, s *miniredis.Miniredis) (*Redis, *logtest.Log) {
 	t.Helper()
-	log := &safeBuffer{}
+	log := &logtest.Log{}
 	r, err := Open(Options{
 		URL: "redis://worker:" + password + "@" + s.Addr() + "/0", Account: account, Local: credit.NewMemory(100),
-		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Logger: log.Logger(),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 
 	"opencti-ipqs-worker/internal/app"
 	"opencti-ipqs-worker/internal/config"
+	"opencti-ipqs-worker/internal/logtest"
 	"opencti-ipqs-worker/internal/opencti/openctitest"
 	"opencti-ipqs-worker/internal/secrettest"
 	"opencti-ipqs-worker/internal/standin"
@@ -31,22 +32,8 @@ const (
 // spender is a connector in a world, with its log and its clock.
 type spender struct {
 	*standin.World
-	log *strings.Builder
-	mu  sync.Mutex
+	log logtest.Log
 	now atomic.Pointer[time.Time] // nil is the real one
-}
-
-func (s *spender) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.Write(p)
-}
-
-// said counts how often the log has a text.
-func (s *spender) said(text string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return strings.Count(s.log.String(), text)
 }
 
 // spend runs so many connectors in one world, configured like this.
@@ -56,7 +43,7 @@ func spend(ctx context.Context, t *testing.T, connectors int, o ipqstest.Options
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &spender{World: world, log: new(strings.Builder)}
+	s := &spender{World: world}
 	c, _, err := config.Load(config.Options{Environ: append(append(world.Environ(), "CONNECTOR_METRICS_PORT=0"), environ...)})
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +53,7 @@ func spend(ctx context.Context, t *testing.T, connectors int, o ipqstest.Options
 	for range connectors {
 		all.Go(func() {
 			err := app.Run(running, app.Options{
-				Config: c, Logger: slog.New(slog.NewTextHandler(s, nil)), Version: "test", Connect: world.Connect,
+				Config: c, Logger: slog.New(slog.NewTextHandler(&s.log, nil)), Version: "test", Connect: world.Connect,
 				Now: func() time.Time {
 					if now := s.now.Load(); now != nil {
 						return *now
@@ -135,7 +122,7 @@ func (s *spender) wait(ctx context.Context, t *testing.T, what string, until fun
 	for !until() {
 		select {
 		case <-ctx.Done():
-			t.Fatalf("waiting for %s: %d questions, %d works ended, log:\n%s", what, s.asked(), s.Platform.Totals().Ended, s.log)
+			t.Fatalf("waiting for %s: %d questions, %d works ended, log:\n%s", what, s.asked(), s.Platform.Totals().Ended, s.log.String())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -201,7 +188,7 @@ func TestJobsWaitForTheNextDaysBudget(t *testing.T) { // alone: it is work for a
 	s.ask(ctx, t, thrifty, openctitest.Auto)
 	for spent := 100; spent < distinct; spent += 100 {
 		// Some are paid for and still on their way when the first one finds nothing left.
-		s.wait(ctx, t, "a pause", func() bool { return s.said("hop pauses") == spent/100 && s.asked() >= spent })
+		s.wait(ctx, t, "a pause", func() bool { return s.log.Count("hop pauses") == spent/100 && s.asked() >= spent })
 		all, failed, _ := s.works("")
 		if s.asked() != spent || failed > 0 || all == thrifty {
 			t.Errorf("%d questions, %d works ended, %d failed at the end of the day; want %d, some, and none", s.asked(), all, failed, spent)
@@ -217,8 +204,8 @@ func TestJobsWaitForTheNextDaysBudget(t *testing.T) { // alone: it is work for a
 	if all, failed, _ := s.works(""); all != jobs || failed > 0 || s.asked() != distinct {
 		t.Errorf("%d questions, %d works ended, %d failed; want %d, all and none", s.asked(), all, failed, distinct)
 	}
-	if s.said("hop=lookup reason=budget") == 0 {
-		t.Errorf("the log does not name the reason:\n%s", s.log)
+	if s.log.Count("hop=lookup reason=budget") == 0 {
+		t.Errorf("the log does not name the reason:\n%s", s.log.String())
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"opencti-ipqs-worker/internal/app"
 	"opencti-ipqs-worker/internal/config"
+	"opencti-ipqs-worker/internal/logtest"
 	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/internal/opencti/openctitest"
 	"opencti-ipqs-worker/internal/secrettest"
@@ -67,24 +68,6 @@ func (t tapped) SetWindow(topic string, n int) {
 	}
 }
 
-// journal is a log that many write.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
-
 // TestSecretsStayWhereTheyAre has accounts and a file looked up, some in vain, with everything told that can be told; then it
 // looks for the key, the token, passwords and logins in the log, spans, metrics, headers, works and dead letters, and for
 // passwords in every message and object too.
@@ -101,7 +84,7 @@ func TestSecretsStayWhereTheyAre(t *testing.T) {
 	)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	log, spans, reader, tap := &journal{}, tracetest.NewInMemoryExporter(), metric.NewManualReader(), &tap{}
+	log, spans, reader, tap := &logtest.Log{}, tracetest.NewInMemoryExporter(), metric.NewManualReader(), &tap{}
 	ends := make(chan pipeline.Outcome, 100)
 	redis := miniredis.RunT(t)
 	redis.RequireUserAuth("worker", redisPassword)

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -21,6 +20,7 @@ import (
 
 	"opencti-ipqs-worker/internal/app"
 	"opencti-ipqs-worker/internal/config"
+	"opencti-ipqs-worker/internal/logtest"
 	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/internal/secrettest"
 	"opencti-ipqs-worker/internal/standin"
@@ -48,12 +48,12 @@ func connect(ctx context.Context, tb testing.TB, o standin.Options, to *pushed, 
 	if err != nil {
 		tb.Fatal(err)
 	}
-	log, tap := &journal{}, &tap{}
+	log, tap := &logtest.Log{}, &tap{}
 	running, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() {
 		done <- app.Run(running, app.Options{
-			Config: c, Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), Version: "test", Observe: observe,
+			Config: c, Logger: log.Logger(), Version: "test", Observe: observe,
 			Connect: func(ctx context.Context, r opencti.Registration, topics []pipeline.Topic) (app.Carrier, error) {
 				carrier, err := world.Connect(ctx, r, topics)
 				return recording{tapped{carrier, tap}, to}, err

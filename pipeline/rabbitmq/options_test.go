@@ -1,20 +1,18 @@
 package rabbitmq_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
-	"log/slog"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	wamqp "github.com/ThreeDotsLabs/watermill-amqp/v2/pkg/amqp"
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"opencti-ipqs-worker/internal/logtest"
 	"opencti-ipqs-worker/pipeline"
 	"opencti-ipqs-worker/pipeline/pipelinetest"
 	"opencti-ipqs-worker/pipeline/rabbitmq"
@@ -85,14 +83,14 @@ func TestPasswordIsNotTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	address.User = url.UserPassword("nobody", secret)
-	var log buffer
+	var log logtest.Log
 	transport := open(t, func(o *rabbitmq.Options) {
 		o.Connection.AmqpURI = address.String()
 		// A broker's or proxy's answer might quote it.
 		o.Connection.AmqpConfig = &amqp.Config{SASL: []amqp.Authentication{&amqp.PlainAuth{Username: "nobody", Password: secret}}}
 		o.Topics = []pipeline.Topic{{Name: "a", Prefetch: 1}}
 		o.ConnectWait = time.Millisecond
-		o.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		o.Logger = log.Logger()
 	})
 	if _, err := transport.Subscribe(t.Context(), "a"); err != nil {
 		t.Fatalf("Subscribe() = %v", err)
@@ -115,22 +113,4 @@ func TestPasswordIsNotTold(t *testing.T) {
 	if text := log.String(); !strings.Contains(text, "no connection") || strings.Contains(text, secret) {
 		t.Errorf("log = %s\nwant that there is no connection, and no password", text)
 	}
-}
-
-// buffer is a writer for several goroutines.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
