@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"sync"
 	"time"
 
 	"opencti-ipqs-worker/internal/config"
@@ -61,7 +62,7 @@ func newRisks(o Options, opened func(), observe func(context.Context, credit.Obs
 			if to == ipqs.StateOpen {
 				opened()
 			}
-			logger.Warn("circuit breaker around IPQS", slog.String("from", string(from)), slog.String("to", string(to)))
+			logBreaker(logger, from, to)
 		},
 	})}
 	keep := credit.Options{
@@ -109,6 +110,19 @@ func newRisks(o Options, opened func(), observe func(context.Context, credit.Obs
 	return r, nil
 }
 
+// logBreaker warns once when IPQS begins to fail and tells once when it is back. What lies between, probe after probe, is for
+// who debugs: an outage of an hour would be a hundred lines.
+func logBreaker(logger *slog.Logger, from, to ipqs.State) {
+	switch {
+	case from == ipqs.StateClosed:
+		logger.Warn("IPQS fails: the circuit breaker around it is open, and jobs wait until a probe succeeds")
+	case to == ipqs.StateClosed:
+		logger.Info("IPQS works again: the circuit breaker around it is closed")
+	default:
+		logger.Debug("circuit breaker around IPQS", slog.String("from", string(from)), slog.String("to", string(to)))
+	}
+}
+
 // share puts Redis where several processes meet.
 func (r *risks) share(c config.Config, keep *credit.Options, logger *slog.Logger) error {
 	redis, err := rediscache.Open(rediscache.Options{
@@ -132,8 +146,15 @@ func lives(ttl map[string]time.Duration) map[ipqs.Kind]time.Duration {
 	}
 }
 
-// run watches the account until ctx ends.
+// run watches the account and Redis, where they are wanted, until ctx ends.
 func (r *risks) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel()
+	if r.redis != nil {
+		watching.Go(func() { r.redis.Watch(ctx) })
+	}
 	if r.watch == nil {
 		return nil
 	}

@@ -177,11 +177,26 @@ func newWorker(o Options) (*worker, error) {
 
 // dependencies are what the worker needs and can be up or down.
 func (w *worker) dependencies() []dependency {
-	return []dependency{
+	all := []dependency{
 		{"opencti", w.presence.ready},
 		{carrierName(w.options.Config.Connector), w.broker.ready},
 		{"ipqs", w.risks.ready},
 	}
+	if w.risks.redis != nil {
+		all = append(all, dependency{"redis", w.risks.redis.Ready})
+	}
+	return all
+}
+
+// checks are the dependencies of /readyz. Only those without which no job can be done decide whether the worker is ready.
+func (w *worker) checks() []health.Check {
+	var checks []health.Check
+	for _, d := range w.dependencies() {
+		// While IPQS or Redis is away jobs wait or cost more, and another worker would do no better.
+		checks = append(checks, health.Check{Name: d.name, State: d.state, Informative: d.name == "ipqs" || d.name == "redis"})
+	}
+	// A hop that pauses is no reason to restart, move or replace the worker: see docs/reliability.md.
+	return append(checks, health.Check{Name: "hops", State: w.pauses.state, Informative: true})
 }
 
 // standing is the connector's state in the words of OpenCTI's helper.
@@ -215,14 +230,8 @@ func (w *worker) serve(ctx context.Context) (stop func()) {
 	server := health.New(health.Options{
 		Address: net.JoinHostPort(c.Worker.MetricsHost, strconv.Itoa(c.Connector.MetricsPort)),
 		Live:    w.presence.live,
-		Ready: []health.Check{
-			{Name: "opencti", State: w.presence.ready},
-			{Name: carrierName(c.Connector), State: w.broker.ready},
-			{Name: "ipqs", State: w.risks.ready, Informative: true},
-			// A hop that pauses is no reason to restart, move or replace the worker: see docs/reliability.md.
-			{Name: "hops", State: w.pauses.state, Informative: true},
-		},
-		Logger: w.log,
+		Ready:   w.checks(),
+		Logger:  w.log,
 	})
 	if c.Connector.ExposeMetrics && w.options.Metrics != nil {
 		server.Handle("GET /metrics", w.options.Metrics)

@@ -23,7 +23,14 @@ const (
 	// A Redis that failed so many times in a row is left alone for so long.
 	failures = 3
 	leaveFor = 5 * time.Second
+	// How often an idle process looks whether Redis is there, so that it knows before a job wants to.
+	watchEvery = 5 * time.Second
 )
+
+// away is what the log and [Redis.Ready] say while Redis is.
+const away = "Redis does not answer: answers, credits and pace are this process' own until it does"
+
+var errAway = errors.New(away)
 
 // Options say where Redis is and what is kept there.
 type Options struct {
@@ -44,6 +51,8 @@ type Redis struct {
 	prefix  string
 	local   credit.Store
 	log     *slog.Logger
+
+	watchEvery time.Duration
 }
 
 // Open makes a Redis. It connects when it is first used, so an error is about the URL. It does not quote that, which may
@@ -65,6 +74,8 @@ func Open(o Options) (*Redis, error) {
 		prefix: "ipqs-worker:{" + credit.Hide(o.Account, "account")[:16] + "}:",
 		local:  o.Local,
 		log:    o.Logger,
+
+		watchEvery: watchEvery,
 	}
 	r.breaker = gobreaker.NewCircuitBreaker(gobreaker.Settings{
 		MaxRequests: 1,
@@ -97,10 +108,32 @@ func (r *Redis) Close() error {
 func (r *Redis) changed(_ string, from, to gobreaker.State) {
 	switch {
 	case from == gobreaker.StateClosed:
-		r.log.Warn("Redis does not answer: answers, credits and pace are this process' own until it does")
+		r.log.Warn(away)
 	case to == gobreaker.StateClosed:
 		r.log.Info("Redis answers again: answers, credits and pace are shared")
 	}
+}
+
+// Watch asks Redis again and again whether it is there, until ctx ends: a process without jobs would not notice.
+func (r *Redis) Watch(ctx context.Context) {
+	ticker := time.NewTicker(r.watchEvery)
+	defer ticker.Stop()
+	for {
+		r.do(ctx, func(ctx context.Context) error { return r.client.Ping(ctx).Err() })
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Ready returns nil while Redis is used, else why not. It asks nobody.
+func (r *Redis) Ready() error {
+	if r.breaker.State() == gobreaker.StateClosed {
+		return nil
+	}
+	return errAway
 }
 
 // do runs one operation, and reports whether it could be done. That something is not there is no failure.

@@ -325,3 +325,44 @@ func TestWithoutRedis(t *testing.T) {
 		t.Errorf("the log says %d times that Redis is gone, want once:\n%s", n, log.String())
 	}
 }
+
+// A process that nobody asks anything knows all the same that Redis is gone, and that it is back.
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	s := server(t)
+	r, log := open(t, s)
+	r.watchEvery = 5 * time.Millisecond
+	if err := r.Ready(); err != nil {
+		t.Errorf("Ready() = %v before anybody asked, want nil", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var watching sync.WaitGroup
+	watching.Go(func() { r.Watch(ctx) })
+	defer watching.Wait()
+	defer cancel()
+	await := func(what string, ready bool) {
+		t.Helper()
+		deadline := time.After(30 * time.Second)
+		for (r.Ready() == nil) != ready {
+			select {
+			case <-time.After(5 * time.Millisecond):
+			case <-deadline:
+				t.Fatalf("Ready() = %v, want it to notice that %s", r.Ready(), what)
+			}
+		}
+	}
+	s.Close()
+	await("Redis is gone", false)
+	if err := r.Ready(); err == nil || strings.Contains(err.Error(), password) || !strings.Contains(err.Error(), "this process' own") {
+		t.Errorf("Ready() = %v, want what it means", err)
+	}
+	if err := s.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	await("Redis is back", true)
+	for _, line := range []string{"Redis does not answer", "Redis answers again"} {
+		if n := strings.Count(log.String(), line); n != 1 {
+			t.Errorf("the log says %q %d times, want once:\n%s", line, n, log.String())
+		}
+	}
+}
