@@ -1,15 +1,11 @@
 package app
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
-	"unicode/utf8"
 
 	"opencti-ipqs-worker/internal/config"
 	"opencti-ipqs-worker/internal/telemetry"
@@ -19,7 +15,7 @@ import (
 func telling(o Options, base http.RoundTripper, peer string, call func(*http.Request) telemetry.Call) (http.RoundTripper, error) {
 	o = o.withDefaults()
 	return telemetry.NewTransport(telemetry.HTTPOptions{
-		Base: base, Tracer: o.Tracer, Meter: o.Meter, Logger: o.Logger, Peer: peer, Call: call, Show: shapeOf,
+		Base: base, Tracer: o.Tracer, Meter: o.Meter, Logger: o.Logger, Peer: peer, Call: call, Show: shapes(peer).of,
 	})
 }
 
@@ -75,55 +71,3 @@ var endpoints = map[string]bool{
 	"ip": true, "email": true, "phone": true, "url": true, "leaked": true, "username": true, "password": true,
 	"account": true, "malware": true, "scan": true, "lookup": true, "postback": true,
 }
-
-// shapeOf shows of an answer what is neither secret nor personal: its fields, numbers and yes or no, and of texts only how
-// long they are, but for the few in which an API says how it is.
-func shapeOf(body []byte) string {
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.UseNumber()
-	var v any
-	if err := decoder.Decode(&v); err != nil {
-		return fmt.Sprintf("%d bytes that are no JSON, or more than is shown", len(body))
-	}
-	text, err := json.Marshal(masked("", v))
-	if err != nil {
-		return "unreadable"
-	}
-	return string(text)
-}
-
-// told are the fields whose texts are words of the API's own.
-var told = map[string]bool{"code": true, "status": true, "entity_type": true, "version": true, "connection_type": true, "abuse_velocity": true, "__typename": true}
-
-func masked(field string, v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		for name, inner := range v {
-			v[name] = masked(name, inner)
-		}
-		return v
-	case []any:
-		for i := range v {
-			v[i] = masked(field, v[i])
-		}
-		return v
-	case string:
-		if field == "credential" {
-			return "[text]" // of a password not even the length
-		}
-		if told[field] && len(v) <= 64 {
-			return v
-		}
-		return fmt.Sprintf("[text of %d]", utf8.RuneCountInString(v))
-	case json.Number:
-		if personal[field] {
-			return "[number]"
-		}
-		return v
-	default:
-		return v
-	}
-}
-
-// personal are the fields whose numbers are somebody's.
-var personal = map[string]bool{"latitude": true, "longitude": true, "zip_code": true, "zipcode": true, "phone": true, "local_format": true, "formatted": true}

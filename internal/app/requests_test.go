@@ -41,25 +41,3 @@ func TestCallsAreToldWithoutWhatTheyAskAbout(t *testing.T) {
 		})
 	}
 }
-
-func TestShapeOf(t *testing.T) {
-	t.Parallel()
-	tests := []struct{ name, body, want string }{
-		{
-			"an answer", `{"success":true,"fraud_score":85,"name":"Jane Doe","latitude":1.5,"abuse_velocity":"high","list":["x","yy"],"in":{"code":"FORBIDDEN"},"no":null}`,
-			`{"abuse_velocity":"high","fraud_score":85,"in":{"code":"FORBIDDEN"},"latitude":"[number]","list":["[text of 1]","[text of 2]"],"name":"[text of 8]","no":null,"success":true}`,
-		},
-		{"no JSON", `<html>Jane</html>`, "17 bytes that are no JSON, or more than is shown"},
-		{"a password", `{"data":{"stixCyberObservable":{"account_login":"jdoe","credential":"secret"}}}`, `{"data":{"stixCyberObservable":{"account_login":"[text of 4]","credential":"[text]"}}}`},
-		{"a long word", `{"code":"` + strings.Repeat("x", 65) + `"}`, `{"code":"[text of 65]"}`},
-		{"nothing", ``, "0 bytes that are no JSON, or more than is shown"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			if got := shapeOf([]byte(tt.body)); got != tt.want {
-				t.Errorf("shapeOf() = %s, want %s", got, tt.want)
-			}
-		})
-	}
-}

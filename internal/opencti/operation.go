@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 //go:embed operations/*.graphql
@@ -81,6 +82,25 @@ func (o operation) document() (string, error) {
 		return "", fmt.Errorf("reading the document of %s: %w", o.name, err)
 	}
 	return string(text), nil
+}
+
+// Words returns the words of all operations' documents, among them the name of every field that is asked for. An answer that
+// has others has something that nobody asked for.
+func Words() []string {
+	var words []string
+	files, err := documents.ReadDir("operations")
+	if err != nil {
+		return nil // they are built in
+	}
+	for _, file := range files {
+		text, err := documents.ReadFile("operations/" + file.Name())
+		if err != nil {
+			return nil
+		}
+		words = append(words, strings.FieldsFunc(string(text), func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })...)
+	}
+	slices.Sort(words)
+	return slices.Compact(words)
 }
 
 // doFirst is do with the first of the operations that the platform has. What it refuses by name, whatever its version

@@ -96,10 +96,16 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if trace.SpanContextFromContext(ctx).IsValid() {
 		ctx, span = t.tracer.Start(ctx, r.Method+" "+call.Route, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(labels...))
 	}
-	if span.IsRecording() {
-		span.SetAttributes(more(ctx, r, call)...)
-	}
 	x := &exchange{t: t, ctx: ctx, span: span, labels: labels, call: call, began: began, method: r.Method}
+	if span.IsRecording() {
+		span.SetAttributes(more(r, call)...)
+		if j, ok := jobOf(ctx); ok {
+			x.sent, x.request = j.sent, r.Method+" "+call.Route+" "+call.Operation
+			if resends := j.sent.begin(x.request, j.Attempt); resends > 0 {
+				span.SetAttributes(semconv.HTTPRequestResendCount(resends))
+			}
+		}
+	}
 	t.o.Logger.LogAttrs(ctx, slog.LevelDebug, "request", x.about()...)
 	response, err := t.o.Base.RoundTrip(r.WithContext(ctx))
 	if err != nil {
@@ -113,7 +119,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // more are the attributes of a span that are no labels of a metric.
-func more(ctx context.Context, r *http.Request, call Call) []attribute.KeyValue {
+func more(r *http.Request, call Call) []attribute.KeyValue {
 	// The convention wants the whole address, without what is secret: that is all but the route, for a key may be anywhere.
 	full := r.URL.Scheme + "://" + r.URL.Host + call.Route
 	if r.URL.RawQuery != "" {
@@ -122,9 +128,6 @@ func more(ctx context.Context, r *http.Request, call Call) []attribute.KeyValue 
 	set := []attribute.KeyValue{semconv.URLFull(full)}
 	if port, err := strconv.Atoi(r.URL.Port()); err == nil {
 		set = append(set, semconv.ServerPort(port))
-	}
-	if j, ok := jobOf(ctx); ok && j.Attempt > 1 {
-		set = append(set, semconv.HTTPRequestResendCount(j.Attempt-1))
 	}
 	switch {
 	case call.Operation == "":
@@ -147,6 +150,9 @@ type exchange struct {
 	method string
 	began  time.Time
 	status int
+
+	sent    *sent // nil where nobody counts
+	request string
 
 	showing bool
 	seen    bytes.Buffer
@@ -187,6 +193,9 @@ func (x *exchange) end(err error) {
 			x.labels = append(x.labels, semconv.ErrorTypeKey.String(failure))
 			x.span.SetAttributes(semconv.ErrorTypeKey.String(failure))
 			x.span.SetStatus(codes.Error, "")
+			if x.sent != nil {
+				x.sent.failed(x.request)
+			}
 		}
 		took := time.Since(x.began)
 		x.t.duration.Record(x.ctx, took.Seconds(), metric.WithAttributes(x.labels...))

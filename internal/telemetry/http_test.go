@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric/noop"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -41,14 +42,14 @@ func TestTransport(t *testing.T) {
 		wantErr    bool
 	}{
 		{
-			path: "/api/ip?ip=192.0.2.1", attempt: 3,
+			path: "/api/ip?ip=192.0.2.1", attempt: 2, // those of an earlier trip
 			wantSpan: map[string]string{
 				"http.request.method": "GET", "url.template": "/route", "http.response.status_code": "200", "server.address": "127.0.0.1",
 				"service.peer.name": "ipqs", "http.request.resend_count": "2", "url.full": server.URL + "/route?REDACTED", "error.type": "",
 				"graphql.operation.name": "Ask", "graphql.operation.type": "mutation",
 			},
 		},
-		{path: "/api/down", attempt: 1, wantSpan: map[string]string{"http.response.status_code": "503", "error.type": "503", "http.request.resend_count": ""}, wantStatus: codes.Error},
+		{path: "/api/down", wantSpan: map[string]string{"http.response.status_code": "503", "error.type": "503", "http.request.resend_count": ""}, wantStatus: codes.Error},
 		{path: "/api/slow", wantSpan: map[string]string{"error.type": "timeout", "http.response.status_code": ""}, wantStatus: codes.Error, wantErr: true},
 	}
 	for _, tt := range tests {
@@ -146,5 +147,73 @@ func TestFailureNamesFewThings(t *testing.T) {
 		if got := failure(tt.err, tt.status); got != tt.want {
 			t.Errorf("failure(%v, %d) = %q, want %q", tt.err, tt.status, got, tt.want)
 		}
+	}
+}
+
+// http.request.resend_count is how often the same was sent before, and absent the first time.
+func TestResendCount(t *testing.T) {
+	t.Parallel()
+	type request struct {
+		path    string
+		attempt int
+		want    string // of the attribute; "" is none
+	}
+	tests := []struct {
+		name    string
+		earlier int // attempts before the job was in hand here
+		sends   []request
+	}{
+		{"the first time", 0, []request{{"/work", 1, ""}, {"/expect", 1, ""}}},
+		{"a retry", 0, []request{{"/down", 1, ""}, {"/down", 2, "1"}, {"/down", 3, "2"}}},
+		{"what the first attempt did not come to", 0, []request{{"/down", 1, ""}, {"/down", 2, "1"}, {"/work", 2, ""}, {"/work", 3, "1"}}},
+		{"an attempt that asked nothing between", 0, []request{{"/work", 1, ""}, {"/work", 3, "1"}}},
+		{"the same question twice is no repetition", 0, []request{{"/work", 1, ""}, {"/work", 1, ""}}},
+		{"a repetition within an attempt", 0, []request{{"/down", 1, ""}, {"/down", 1, "1"}, {"/down", 1, "2"}}},
+		{"back from a waiting room", 2, []request{{"/work", 3, "2"}, {"/work", 4, "3"}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/down" {
+					w.WriteHeader(http.StatusBadGateway)
+				}
+			}))
+			defer server.Close()
+			spans := tracetest.NewSpanRecorder()
+			tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans))
+			base := http.DefaultTransport.(*http.Transport).Clone()
+			defer base.CloseIdleConnections()
+			transport, err := NewTransport(HTTPOptions{
+				Base: base, Tracer: tracer, Meter: noop.NewMeterProvider(), Logger: slog.New(slog.DiscardHandler),
+				Call: func(r *http.Request) Call { return Call{Route: r.URL.Path} },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, span := tracer.Tracer("").Start(t.Context(), "hop")
+			defer span.End()
+			ctx = WithJob(ctx, Job{ID: "j", Hop: "publish", Attempt: tt.earlier})
+			for i, r := range tt.sends {
+				request, err := http.NewRequestWithContext(WithJob(ctx, Job{ID: "j", Hop: "publish", Attempt: r.attempt}), http.MethodGet, server.URL+r.path, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				response, err := (&http.Client{Transport: transport}).Do(request)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = response.Body.Close()
+				got := ""
+				for _, kv := range spans.Ended()[i].Attributes() {
+					if kv.Key == "http.request.resend_count" {
+						got = kv.Value.String()
+					}
+				}
+				if got != r.want {
+					t.Errorf("request %d, %s in attempt %d: http.request.resend_count = %q, want %q", i+1, r.path, r.attempt, got, r.want)
+				}
+			}
+		})
 	}
 }

@@ -136,6 +136,10 @@ func TestLinesHaveTheTraceOfTheirJob(t *testing.T) {
 		{"of a job without a name", func(ctx context.Context) context.Context { return WithJobKey(ctx, "") }, ""},
 		{"of a job", func(ctx context.Context) context.Context { return WithJobKey(ctx, "work_4711") }, TraceID("work_4711").String()},
 		{
+			"of a job whose trace began elsewhere",
+			func(ctx context.Context) context.Context { return WithJob(ctx, Job{ID: "work_4711", Hop: "lookup"}) }, TraceID("work_4711").String(),
+		},
+		{
 			"of a job that is traced", func(ctx context.Context) context.Context {
 				return trace.ContextWithSpanContext(WithJobKey(ctx, "work_4711"),
 					trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}}))

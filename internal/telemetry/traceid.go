@@ -18,6 +18,11 @@ func WithJobKey(ctx context.Context, key string) context.Context {
 	return context.WithValue(ctx, jobKey{}, key)
 }
 
+func keyOf(ctx context.Context) string {
+	key, _ := ctx.Value(jobKey{}).(string)
+	return key
+}
+
 // TraceID returns the id of a job's trace: the first 16 bytes of SHA-256 of "ipqs-worker/trace/" and the job's key. In a
 // shell: printf 'ipqs-worker/trace/%s' KEY | sha256sum | cut -c 1-32. It is never the invalid id of zeros.
 func TraceID(key string) trace.TraceID {
@@ -37,7 +42,7 @@ var _ sdktrace.IDGenerator = jobIDs{}
 // NewIDs returns ids for a span without a parent.
 func (g jobIDs) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
 	var id trace.TraceID
-	if key, ok := ctx.Value(jobKey{}).(string); ok {
+	if key := keyOf(ctx); key != "" {
 		id = TraceID(key)
 	}
 	for !id.IsValid() {

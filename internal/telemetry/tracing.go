@@ -60,6 +60,9 @@ func Tracing(ctx context.Context, o Options) (trace.TracerProvider, func(context
 	if len(exporters) == 0 && len(o.Processors) == 0 {
 		return noop.NewTracerProvider(), func(context.Context) error { return nil }, nil
 	}
+	if err := checkSampler(); err != nil {
+		return nil, nil, err
+	}
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	options := []sdktrace.TracerProviderOption{sdktrace.WithResource(about(ctx, o)), sdktrace.WithIDGenerator(jobIDs{})}
 	for _, e := range exporters {

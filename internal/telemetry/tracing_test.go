@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
@@ -29,7 +32,7 @@ func unset(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{
 		"OTEL_SDK_DISABLED", "OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-		"OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_TRACES_SAMPLER", "OTEL_SERVICE_NAME",
+		"OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG", "OTEL_SERVICE_NAME",
 		"OTEL_RESOURCE_ATTRIBUTES", "OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_EXPORT_TIMEOUT",
 	} {
 		t.Setenv(name, "")
@@ -208,23 +211,95 @@ func TestTracingByVariables(t *testing.T) {
 	}
 }
 
-// TestSamplerVariable sees that the SDK reads its variables: no span is kept.
-func TestSamplerVariable(t *testing.T) {
-	unset(t)
-	t.Setenv("OTEL_TRACES_SAMPLER", "always_off")
-	spans := tracetest.NewInMemoryExporter()
-	provider, shutdown, err := Tracing(t.Context(), Options{Processors: []sdktrace.SpanProcessor{sdktrace.NewSimpleSpanProcessor(spans)}})
-	if err != nil {
-		t.Fatal(err)
+// TestSamplerVariables sees that the SDK reads its variables: which of 2,000 jobs are kept, and of 2,000 that somebody sent
+// along whose trace is sampled, or is not. What is not usable is refused by its name.
+func TestSamplerVariables(t *testing.T) {
+	const none, all = "none", "all"
+	const some = "a tenth"
+	tests := []struct {
+		sampler, arg               string
+		began, sampled, notSampled string
+		wantErr                    string
+	}{
+		{sampler: "", began: all, sampled: all, notSampled: none}, // parentbased_always_on
+		{sampler: "always_on", began: all, sampled: all, notSampled: all},
+		{sampler: "always_off", began: none, sampled: none, notSampled: none},
+		{sampler: "traceidratio", arg: "0.1", began: some, sampled: some, notSampled: some},
+		{sampler: "traceidratio", arg: "1", began: all, sampled: all, notSampled: all},
+		{sampler: "traceidratio", arg: "0", began: none, sampled: none, notSampled: none},
+		{sampler: "parentbased_always_on", began: all, sampled: all, notSampled: none},
+		{sampler: "parentbased_always_off", began: none, sampled: all, notSampled: none},
+		{sampler: "parentbased_traceidratio", arg: "0.1", began: some, sampled: all, notSampled: none},
+		{sampler: "parentbased_traceidratio", arg: " 0.1 ", began: some, sampled: all, notSampled: none},
+		{sampler: "traceidratio", arg: "", began: all, sampled: all, notSampled: all},
+		{sampler: "always_on", arg: "2", began: all, sampled: all, notSampled: all}, // which has no argument
+		{sampler: "traceidratio", arg: "a tenth", wantErr: `OTEL_TRACES_SAMPLER_ARG: found "a tenth", want a number from 0 to 1`},
+		{sampler: "traceidratio", arg: "-1", wantErr: `OTEL_TRACES_SAMPLER_ARG: found "-1", want a number from 0 to 1`},
+		{sampler: "traceidratio", arg: "NaN", wantErr: `OTEL_TRACES_SAMPLER_ARG: found "NaN", want a number from 0 to 1`},
+		{sampler: "parentbased_traceidratio", arg: "2", wantErr: `OTEL_TRACES_SAMPLER_ARG: found "2", want a number from 0 to 1`},
+		{
+			sampler: "sometimes",
+			wantErr: `OTEL_TRACES_SAMPLER: found "sometimes", want one of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio`,
+		},
 	}
-	_, span := provider.Tracer("test").Start(t.Context(), "unseen")
-	span.End()
-	if got := spans.GetSpans(); len(got) > 0 {
-		t.Errorf("%d spans, want none", len(got))
+	const jobs = 2000
+	for _, tt := range tests {
+		t.Run(tt.sampler+" "+tt.arg, func(t *testing.T) {
+			unset(t)
+			t.Setenv("OTEL_TRACES_SAMPLER", tt.sampler)
+			t.Setenv("OTEL_TRACES_SAMPLER_ARG", tt.arg)
+			provider, shutdown, err := Tracing(t.Context(), Options{Processors: []sdktrace.SpanProcessor{sdktrace.NewSimpleSpanProcessor(tracetest.NewInMemoryExporter())}})
+			if tt.wantErr != "" {
+				if err == nil || err.Error() != tt.wantErr {
+					t.Errorf("Tracing() error = %v, want %s", err, tt.wantErr)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			tracer := provider.Tracer("test")
+			kept := map[string]int{}
+			for i := range jobs {
+				job := WithJobKey(t.Context(), fmt.Sprintf("work_%d", i))
+				for name, flags := range map[string]trace.TraceFlags{"sampled": trace.FlagsSampled, "not sampled": 0} {
+					parent := trace.NewSpanContext(trace.SpanContextConfig{TraceID: TraceID(strconv.Itoa(i)), SpanID: trace.SpanID{1}, TraceFlags: flags, Remote: true})
+					_, span := tracer.Start(trace.ContextWithSpanContext(job, parent), "hop")
+					kept[name] += sampled(span)
+				}
+				_, span := tracer.Start(job, "hop")
+				kept["began"] += sampled(span)
+				if got, want := span.SpanContext().TraceID(), TraceID(fmt.Sprintf("work_%d", i)); got != want {
+					t.Fatalf("trace id = %s, want %s, also of what is not kept", got, want)
+				}
+			}
+			for name, want := range map[string]string{"began": tt.began, "sampled": tt.sampled, "not sampled": tt.notSampled} {
+				got := some
+				switch n := kept[name]; {
+				case n == 0:
+					got = none
+				case n == jobs:
+					got = all
+				case n < jobs/20 || n > jobs/5: // a tenth is 200, give or take 13
+					got = strconv.Itoa(n)
+				}
+				if got != want {
+					t.Errorf("of jobs that %s are kept %s, want %s", name, got, want)
+				}
+			}
+			if err := shutdown(t.Context()); err != nil {
+				t.Errorf("shutdown() error = %v", err)
+			}
+		})
 	}
-	if err := shutdown(t.Context()); err != nil {
-		t.Errorf("shutdown() error = %v", err)
+}
+
+func sampled(span trace.Span) int {
+	defer span.End()
+	if span.SpanContext().IsSampled() && span.IsRecording() {
+		return 1
 	}
+	return 0
 }
 
 // TestCollectorThatHangs has a collector that takes connections and never answers: spans end at once all the same, and so

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -90,4 +92,28 @@ func first(names ...string) string {
 		}
 	}
 	return ""
+}
+
+// samplers are those of the SDK.
+var samplers = []string{
+	"always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio",
+}
+
+// checkSampler refuses what the SDK would only complain of, keeping all jobs where a hundredth was meant.
+func checkSampler() error {
+	sampler := strings.ToLower(strings.TrimSpace(os.Getenv("OTEL_TRACES_SAMPLER")))
+	if sampler == "" {
+		return nil
+	}
+	if !slices.Contains(samplers, sampler) {
+		return fmt.Errorf("OTEL_TRACES_SAMPLER: found %q, want one of %s", sampler, strings.Join(samplers, ", "))
+	}
+	arg := strings.TrimSpace(os.Getenv("OTEL_TRACES_SAMPLER_ARG"))
+	if arg == "" || !strings.HasSuffix(sampler, "traceidratio") {
+		return nil
+	}
+	if ratio, err := strconv.ParseFloat(arg, 64); err != nil || !(ratio >= 0 && ratio <= 1) { // nor what is no number
+		return fmt.Errorf("OTEL_TRACES_SAMPLER_ARG: found %q, want a number from 0 to 1", arg)
+	}
+	return nil
 }
