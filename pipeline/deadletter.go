@@ -32,6 +32,7 @@ const (
 	DeadLetterEntityID   = "dead_letter_entity_id"
 	DeadLetterEntityType = "dead_letter_entity_type"
 	DeadLetterVersion    = "dead_letter_worker_version"
+	DeadLetterTrace      = "dead_letter_trace_id" // as in the log, also where nothing is traced
 )
 
 // MetadataReplayed is the traceparent of the dead letter that a message replays: the trace of the replay is a new one, and
@@ -93,8 +94,15 @@ func ReadDeadLetter(topic string, m *message.Message) DeadLetter {
 	d.Attempts = readCount(get(DeadLetterAttempts))
 	if span := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), carrier(m))); span.HasTraceID() {
 		d.TraceID = span.TraceID().String()
+	} else if text := get(DeadLetterTrace); isTraceID(text) {
+		d.TraceID = text
 	}
 	return d
+}
+
+func isTraceID(text string) bool {
+	_, err := trace.TraceIDFromHex(text)
+	return err == nil
 }
 
 // Replay makes the message that gives the job to a hop again, for the hop's own topic: attempts begin anew, in a trace of

@@ -29,9 +29,14 @@ func TestReadDeadLetterReadsAnything(t *testing.T) {
 			"nonsense",
 			message.Metadata{
 				pipeline.DeadLetterAttempts: "many", pipeline.DeadLetterFirstAt: "yesterday", "traceparent": "00-1-2-3",
-				pipeline.MetadataAnswered: "perhaps",
+				pipeline.MetadataAnswered: "perhaps", pipeline.DeadLetterTrace: "none",
 			},
 			pipeline.DeadLetter{Hop: "lookup"},
+		},
+		{
+			"of a worker that traces nothing",
+			message.Metadata{pipeline.DeadLetterTrace: "0af7651916cd43dd8448eb211c80319c"},
+			pipeline.DeadLetter{Hop: "lookup", TraceID: "0af7651916cd43dd8448eb211c80319c"},
 		},
 		{
 			"ours",

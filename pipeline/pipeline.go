@@ -44,6 +44,8 @@ type Options struct {
 	Meter  metric.MeterProvider
 	// Root marks the context in which the first span of a job is made, so that its trace id can follow from the job's.
 	Root func(ctx context.Context, jobID string) context.Context
+	// TraceID returns the id that such a trace has, for dead letters where nothing is traced; nil leaves it out.
+	TraceID func(jobID string) string
 	// Mark marks the context of everything that is done for a job, so that what is logged there can say for which.
 	Mark func(ctx context.Context, m Mark) context.Context
 	// System is the broker's name in spans, such as "rabbitmq", and Queue the name that it has for a topic.
@@ -143,6 +145,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Root == nil {
 		o.Root = func(ctx context.Context, _ string) context.Context { return ctx }
+	}
+	if o.TraceID == nil {
+		o.TraceID = func(string) string { return "" }
 	}
 	if o.Observe == nil {
 		o.Observe = func(Outcome) {}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
+	"go.opentelemetry.io/otel/trace"
 
 	"opencti-ipqs-worker/stages"
 )
@@ -176,6 +177,11 @@ func (p *Pipeline) letter(msg *message.Message, hop Hop, trip *trip) *message.Me
 		set(DeadLetterEntityType, r.EntityType)
 	}
 	p.propagator.Inject(msg.Context(), carrier(letter))
+	if span := trace.SpanContextFromContext(msg.Context()); span.HasTraceID() {
+		set(DeadLetterTrace, span.TraceID().String())
+	} else {
+		set(DeadLetterTrace, p.TraceID(traceKey(msg, trip)))
+	}
 	return letter
 }
 

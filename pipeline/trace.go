@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -61,7 +62,7 @@ func (p *Pipeline) traced(hop Hop) message.HandlerMiddleware {
 			links := links(msg)
 			begins := !trace.SpanContextFromContext(ctx).IsValid()
 			if begins && len(links) == 0 {
-				ctx = p.Root(ctx, trip.job.ID)
+				ctx = p.Root(ctx, traceKey(msg, trip))
 			}
 			if waited := p.waitSpan(ctx, hop, trip); begins && waited.SpanContext().IsValid() {
 				ctx = trace.ContextWithSpan(ctx, waited)
@@ -77,6 +78,9 @@ func (p *Pipeline) traced(hop Hop) message.HandlerMiddleware {
 		}
 	}
 }
+
+// traceKey is what the id of a job's trace follows from: the job's, or where none can be read the message's.
+func traceKey(msg *message.Message, trip *trip) string { return cmp.Or(trip.job.ID, msg.UUID) }
 
 // links are those of a job that has been here before, or that a dead letter was made of.
 func links(msg *message.Message) []trace.Link {

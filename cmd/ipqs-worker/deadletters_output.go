@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"opencti-ipqs-worker/internal/deadletters"
-	"opencti-ipqs-worker/internal/telemetry"
 	"opencti-ipqs-worker/pipeline"
 )
 
@@ -32,13 +31,7 @@ func (d *deadLetters) rows(output string) (row func(pipeline.DeadLetter) error, 
 	default:
 		return nil, nil, usage(fmt.Errorf("--output is %q: want table or json", output))
 	}
-	write := row
-	return func(letter pipeline.DeadLetter) error {
-		if letter.TraceID == "" && letter.JobID != "" { // nothing was traced, and the log has it all the same
-			letter.TraceID = telemetry.TraceID(letter.JobID).String()
-		}
-		return write(letter)
-	}, flush, nil
+	return row, flush, nil
 }
 
 func (d *deadLetters) tell(format string, args ...any) {

@@ -80,3 +80,36 @@ func TestNoAccountIsInATrace(t *testing.T) {
 		}
 	}
 }
+
+// answering is an IPQS that answers everything.
+type answering struct{}
+
+func (answering) Lookup(context.Context, ipqs.Query) (*ipqs.Report, error) {
+	return new(ipqs.Report), nil
+}
+
+// The attempt's span says how the breaker stood when IPQS was to be asked.
+func TestTheBreakerIsInTheTrace(t *testing.T) {
+	t.Parallel()
+	m, err := newMeters(noop.NewMeterProvider())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range []ipqs.State{ipqs.StateClosed, ipqs.StateHalfOpen, ipqs.StateOpen} {
+		spans := tracetest.NewSpanRecorder()
+		ctx, span := trace.NewTracerProvider(trace.WithSpanProcessor(spans)).Tracer("").Start(t.Context(), "attempt lookup")
+		asked := explainedRisks{next: answering{}, state: func() ipqs.State { return state }, meters: m}
+		if _, err := asked.Lookup(ctx, ipqs.Query{Kind: ipqs.KindEmail, Value: "jdoe@example.com"}); err != nil {
+			t.Fatal(err)
+		}
+		span.End()
+		got := map[string]string{}
+		for _, a := range spans.Ended()[0].Attributes() {
+			got[string(a.Key)] = a.Value.String()
+		}
+		want := map[string]string{"ipqs_worker.breaker.state": string(state), "ipqs_worker.lookup.kind": "email"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("attributes (-want +got):\n%s", diff)
+		}
+	}
+}

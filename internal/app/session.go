@@ -108,6 +108,7 @@ func (w *worker) session(ctx context.Context, to opencti.Registration) (worked b
 		Tracer:    w.options.Tracer,
 		Meter:     w.options.Meter,
 		Root:      telemetry.WithJobKey,
+		TraceID:   traceID,
 		Mark:      mark,
 		System:    systemOf(w.options.Config.Connector),
 		Queue:     queuesOf(carrier),
@@ -152,6 +153,8 @@ func (w *worker) session(ctx context.Context, to opencti.Registration) (worked b
 	err = group.Wait()
 	return worked, err
 }
+
+func traceID(jobID string) string { return telemetry.TraceID(jobID).String() }
 
 // mark has what is logged for a job say so.
 func mark(ctx context.Context, m pipeline.Mark) context.Context {
