@@ -24,6 +24,7 @@ import (
 
 // service is what we look at of a service of a compose file.
 type service struct {
+	Image       string
 	Command     []string
 	Environment yaml.Node
 	ReadOnly    bool     `yaml:"read_only"`
@@ -231,13 +232,31 @@ func TestComposeLoads(t *testing.T) {
 // TestDemoKnowsItsWorkers checks that compose.demo.yaml gives workers what the stand-ins expect, and no more than options.
 func TestDemoKnowsItsWorkers(t *testing.T) {
 	t.Parallel()
-	got := services(t, "compose.demo.yaml")["worker"].variables(t)
-	for _, v := range demo.Environ("stand-ins:8080", "stand-ins:8081") {
+	all := services(t, "compose.demo.yaml")
+	got := all["worker"].variables(t)
+	// Where the stand-ins listen, as the workers see them.
+	flags := all["stand-ins"].Command
+	listening := func(flag string) string {
+		t.Helper()
+		i := slices.Index(flags, flag)
+		if i < 0 || i+1 == len(flags) {
+			t.Fatalf("the stand-ins are started with %q, want %s and an address", flags, flag)
+		}
+		host, port, ok := strings.Cut(flags[i+1], ":")
+		if !ok || host != "0.0.0.0" {
+			t.Fatalf("the stand-ins listen at %s %s, want 0.0.0.0 and a port: workers are other containers", flag, flags[i+1])
+		}
+		return "stand-ins:" + port
+	}
+	for _, v := range demo.Environ(listening("--opencti"), listening("--ipqs")) {
 		name, want, _ := strings.Cut(v, "=")
 		if got[name] != want {
 			t.Errorf("compose.demo.yaml has %s=%q, want %q", name, got[name], want)
 		}
 		delete(got, name)
+	}
+	if i := slices.Index(flags, "--amqp"); i < 0 || !strings.Contains(flags[i+1], "@rabbitmq:") || all["rabbitmq"].Image == "" {
+		t.Errorf("the stand-ins are started with %q, want the RabbitMQ of the file", flags)
 	}
 	for name := range got {
 		if !strings.HasPrefix(name, "OTEL_") {

@@ -1,12 +1,8 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -17,19 +13,14 @@ import (
 	"opencti-ipqs-worker/pipeline"
 )
 
-func addOutput(cmd *cobra.Command, output *string) {
-	cmd.Flags().StringVarP(output, "output", "o", "table", "table or json")
-}
-
 // rows returns what writes letters to standard output.
 func (d *deadLetters) rows(output string) (row func(pipeline.DeadLetter) error, flush func() error, err error) {
-	switch output {
-	case "table":
-		row, flush = deadletters.WriteTable(d.out, time.Now())
-	case "json":
+	if err := knownOutput(output); err != nil {
+		return nil, nil, err
+	}
+	row, flush = deadletters.WriteTable(d.out, time.Now())
+	if output == "json" {
 		row, flush = deadletters.WriteJSON(d.out), func() error { return nil }
-	default:
-		return nil, nil, usage(fmt.Errorf("--output is %q: want table or json", output))
 	}
 	return row, flush, nil
 }
@@ -74,8 +65,8 @@ func (d *deadLetters) ended(t deadletters.Tally, err error, done string, f deadl
 
 // progressOf shows on a terminal how far it is with the letters. How many there are is the depth of their queues: looking
 // through them would take them in hand, and a quorum queue gives them back only after a while, too late for a replay.
-func (d *deadLetters) progressOf(ctx context.Context, store *deadletters.Store, f deadletters.Filter, limit int) (*progress, error) {
-	shown := d.progress(0)
+func (d *deadLetters) progressOf(cmd *cobra.Command, store *deadletters.Store, f deadletters.Filter, limit int) (*progress, error) {
+	shown := d.progress(cmd, 0)
 	if shown == nil {
 		return nil, nil //nolint:nilnil // nothing to show is no error
 	}
@@ -83,29 +74,9 @@ func (d *deadLetters) progressOf(ctx context.Context, store *deadletters.Store, 
 		f.IDs, limit = nil, 0 // to find some of them, all are looked at
 	}
 	var err error
-	if shown.total, err = store.AtMost(ctx, f, deadletters.Replay{Limit: limit}); err != nil {
+	if shown.total, err = store.AtMost(cmd.Context(), f, deadletters.Replay{Limit: limit}); err != nil {
 		return nil, err
 	}
 	store.Seen = shown.step
 	return shown, nil
-}
-
-// write makes a file by a function, whole or not at all; - is standard output.
-func (d *deadLetters) write(path string, fill func(io.Writer) error) (err error) {
-	if path == "-" {
-		return fill(d.out)
-	}
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // for its owner alone
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(file.Name())
-		}
-	}()
-	if err := errors.Join(fill(file), file.Sync(), file.Close()); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	return os.Rename(file.Name(), path)
 }

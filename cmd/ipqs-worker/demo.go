@@ -3,10 +3,8 @@ package main
 import (
 	"fmt"
 	"log/slog"
-	"os"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"opencti-ipqs-worker/internal/demo"
 	"opencti-ipqs-worker/internal/telemetry"
@@ -33,9 +31,8 @@ dead-lettered with its reason, and its work complete in OpenCTI.`,
 			if verbose {
 				level = slog.LevelDebug
 			}
-			progress, isFile := p.err.(*os.File)
 			err := demo.Run(cmd.Context(), demo.Options{
-				Out: p.out, Progress: p.err, Terminal: isFile && term.IsTerminal(int(progress.Fd())), Jobs: jobs, Version: versionText(),
+				Out: p.out, Progress: p.err, Terminal: p.attended(cmd), Jobs: jobs, Version: versionText(),
 				Logger: telemetry.NewLogger(p.err, level, false),
 			})
 			if err != nil {
@@ -44,6 +41,7 @@ dead-lettered with its reason, and its work complete in OpenCTI.`,
 			return nil
 		},
 	}
+	addBar(cmd)
 	cmd.AddCommand(p.demoServeCommand())
 	cmd.Flags().IntVar(&jobs, "jobs", 300, "how many observables to enrich")
 	cmd.Flags().BoolVar(&verbose, "verbose", false, "log everything to standard error")

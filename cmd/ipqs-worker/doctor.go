@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -33,8 +32,8 @@ when it ends. Workers may run beside it.
 Exit status: 0 nothing fails, 1 something does.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if output != "table" && output != "json" {
-				return usage(fmt.Errorf("--output is %q: want table or json", output))
+			if err := knownOutput(output); err != nil {
+				return err
 			}
 			if timeout <= 0 {
 				return usage(fmt.Errorf("--timeout is %v: want more than 0", timeout))
@@ -57,10 +56,7 @@ Exit status: 0 nothing fails, 1 something does.`,
 				}, tell)
 			}
 			if output == "json" {
-				encoder := json.NewEncoder(p.out)
-				encoder.SetEscapeHTML(false)
-				encoder.SetIndent("", "  ")
-				if err := encoder.Encode(findings); err != nil {
+				if err := writeJSON(p.out, findings...); err != nil {
 					return &statusError{exitFailure, err}
 				}
 			}

@@ -34,7 +34,7 @@ which are sent to IPQS to be scanned; that wants IPQS_ARTIFACT_SCAN=true, and ta
 Input: values as arguments, or one a line from --file FILE or from standard input (-). Empty lines and lines that begin
 with # are passed over.
 
-Output: a table; with --output json an array with one object per value; with --output stix one STIX 2.1 bundle.`,
+Output: a table; with --output json one object a line for each value; with --output stix one STIX 2.1 bundle.`,
 		Example: `  ipqs-worker enrich 198.51.100.7 user@example.com +18005550100
   ipqs-worker enrich --type Phone-Number '(0800) 555 0100'
   ipqs-worker enrich --type User-Account jdoe
@@ -58,14 +58,14 @@ Output: a table; with --output json an array with one object per value; with --o
 			}
 			var shown *progress
 			if !verbose { // the log would run into it
-				shown = p.progress(distinct(observables))
+				shown = p.progress(cmd, distinct(observables))
 			}
 			results, err := app.EnrichAll(cmd.Context(), app.EnrichOptions{
 				Config: c, Logger: logger, Version: versionText(), Done: func(app.Result) { shown.step() },
 			}, observables)
 			shown.done()
 			if err != nil && !errors.Is(err, context.Canceled) {
-				return &statusError{exitFailure, err}
+				return ended(err)
 			}
 			if err := render(p.out, results, p.coloured()); err != nil {
 				return &statusError{exitFailure, fmt.Errorf("writing the results: %w", err)}
@@ -75,6 +75,7 @@ Output: a table; with --output json an array with one object per value; with --o
 	}
 	cmd.Flags().StringVarP(&typeName, "type", "t", "", "type of every value: "+strings.Join(observable.Types(), ", "))
 	addFile(cmd, &file, "file with one value a line")
+	addBar(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or stix")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log to standard error what happens, as far as CONNECTOR_LOG_LEVEL says")
 	return cmd

@@ -26,14 +26,26 @@ type progress struct {
 	drawn time.Time
 }
 
-// progress begins to show how far something is that has so many steps; 0 is not known. It shows nothing where standard error
-// is no terminal.
-func (p *program) progress(total int) *progress {
+// barred is the annotation of a command that shows how far it is.
+const barred = "bar"
+
+// addBar lets a command show how far it is.
+func addBar(cmd *cobra.Command) {
+	cmd.Annotations = map[string]string{barred: "standard error"}
+}
+
+// attended reports whether a command is to show how far it is: where standard error is a terminal.
+func (p *program) attended(cmd *cobra.Command) bool {
 	file, ok := p.err.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
+	return ok && cmd.Annotations[barred] != "" && term.IsTerminal(int(file.Fd()))
+}
+
+// progress begins to show how far a command is that has so many steps; 0 is not known. It shows nothing where nobody looks.
+func (p *program) progress(cmd *cobra.Command, total int) *progress {
+	if !p.attended(cmd) {
 		return nil
 	}
-	return &progress{out: file, total: total}
+	return &progress{out: p.err, total: total}
 }
 
 // step says that one more is done. It may be called from several goroutines.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -64,10 +63,7 @@ func renderTable(w io.Writer, results []app.Result, coloured bool) error {
 }
 
 func renderJSON(w io.Writer, results []app.Result, _ bool) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(results)
+	return writeJSON(w, results...)
 }
 
 func renderSTIX(w io.Writer, results []app.Result, _ bool) error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"opencti-ipqs-worker/internal/app"
 	"opencti-ipqs-worker/internal/config"
 	"opencti-ipqs-worker/internal/telemetry"
 )
@@ -33,6 +34,14 @@ type statusError struct {
 
 func (e *statusError) Error() string { return e.err.Error() }
 func (e *statusError) Unwrap() error { return e.err }
+
+// ended is what ends a command that had begun: with the status of a wrong configuration where that is all it came to.
+func ended(err error) error {
+	if _, ok := errors.AsType[*app.OptionsError](err); ok {
+		return usage(err)
+	}
+	return &statusError{exitFailure, err}
+}
 
 func usage(err error) error { return &statusError{exitUsage, err} }
 
@@ -102,8 +111,9 @@ Exit status: 0 done, 1 something could not be done, 2 wrong arguments, configura
 	}
 	root.PersistentFlags().StringVar(&p.configPath, "config", "", "configuration file (default: config.yml, if there is one)")
 	root.SetFlagErrorFunc(flagError)
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(p.runCommand(), p.enrichCommand(), p.deadLettersCommand(), p.healthCommand(), p.statusCommand(), p.doctorCommand(), p.traceCommand(), p.demoCommand(), p.versionCommand(), p.manCommand())
+	root.SetHelpCommand(helpCommand())
+	refuseUnknownShells(root)
 	return root
 }
 

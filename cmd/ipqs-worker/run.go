@@ -55,12 +55,10 @@ many questions to IPQS are under way at once.`,
 			if err != nil {
 				return err
 			}
-			for _, hop := range hops {
-				if !slices.Contains(pipeline.HopNames(), hop) {
-					return usage(fmt.Errorf("--hops: found %q, want some of %s", hop, strings.Join(pipeline.HopNames(), ",")))
-				}
+			if hops, err = hopsToRun(hops, cmd.Flags().Changed("hops")); err != nil {
+				return usage(err)
 			}
-			if c, err = withConcurrency(c, concurrency, hops); err != nil {
+			if c, err = withConcurrency(c, concurrency, hops, cmd.Flags().Changed("concurrency")); err != nil {
 				return usage(err)
 			}
 			if os.Getenv("GOMEMLIMIT") == "" {
@@ -92,7 +90,7 @@ many questions to IPQS are under way at once.`,
 			if err := app.Run(ctx, app.Options{
 				Config: c, Logger: logger, Level: level, Tracer: tracer, Meter: meter, Metrics: metrics, Version: versionText(), Hops: hops,
 			}); err != nil {
-				return &statusError{exitFailure, err}
+				return ended(err)
 			}
 			logger.InfoContext(ctx, "stopped")
 			return nil
@@ -103,10 +101,31 @@ many questions to IPQS are under way at once.`,
 	return cmd
 }
 
+// hopsToRun reads what --hops names: in any case, each once, with nothing between two commas passed over, as --concurrency
+// does. Given without a hop it is a mistake, and does not mean all of them.
+func hopsToRun(names []string, given bool) ([]string, error) {
+	known := strings.Join(pipeline.HopNames(), ",")
+	var hops []string
+	for _, name := range names {
+		hop := strings.ToLower(strings.TrimSpace(name))
+		if hop == "" || slices.Contains(hops, hop) {
+			continue
+		}
+		if !slices.Contains(pipeline.HopNames(), hop) {
+			return nil, fmt.Errorf("--hops: found %q%s, want some of %s", name, didYouMean(hop, "", pipeline.HopNames()), known)
+		}
+		hops = append(hops, hop)
+	}
+	if given && len(hops) == 0 {
+		return nil, fmt.Errorf("--hops: found no hop, want some of %s", known)
+	}
+	return hops, nil
+}
+
 // withConcurrency puts what --concurrency says into the configuration. A hop that this process does not run is a mistake
 // there, while the variable may be the same for processes of all hops.
-func withConcurrency(c config.Config, entries, hops []string) (config.Config, error) {
-	if len(entries) == 0 {
+func withConcurrency(c config.Config, entries, hops []string, given bool) (config.Config, error) {
+	if !given {
 		return c, nil
 	}
 	c, err := c.WithConcurrency(entries)

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -57,10 +56,10 @@ Exit status: 0, or 1 if nobody could be asked.`,
 }
 
 func (p *program) status(ctx context.Context, f statusFlags) error {
-	switch {
-	case f.output != "table" && f.output != "json":
-		return usage(fmt.Errorf("--output is %q: want table or json", f.output))
-	case f.interval < 100*time.Millisecond:
+	if err := knownOutput(f.output); err != nil {
+		return err
+	}
+	if f.interval < 100*time.Millisecond {
 		return usage(fmt.Errorf("--interval is %v: want 100ms or more", f.interval))
 	}
 	c, _, err := config.Load(config.Options{Path: p.configPath, PathSet: p.configPath != "", Environ: p.environ})
@@ -135,12 +134,7 @@ func (f statusFlags) whom(c config.Config) (status.Options, error) {
 // shower returns what writes reports: in place on a terminal, one after the other elsewhere.
 func (p *program) shower(f statusFlags) func(status.Report) error {
 	if f.output == "json" {
-		encoder := json.NewEncoder(p.out)
-		encoder.SetEscapeHTML(false)
-		if !f.watch {
-			encoder.SetIndent("", "  ")
-		}
-		return func(r status.Report) error { return encoder.Encode(r) }
+		return func(r status.Report) error { return writeJSON(p.out, r) }
 	}
 	var style status.Style
 	if p.coloured() {

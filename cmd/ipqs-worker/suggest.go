@@ -28,6 +28,44 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		args[0], cmd.CommandPath(), didYouMean(args[0], "", names), strings.Join(names, ", ")))
 }
 
+// helpCommand is cobra's, but for a mistyped command, which is a mistake here and not a page about something else.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND…]",
+		Short: "Help about any command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err == nil && len(rest) > 0 {
+				err = noArgs(about, rest)
+			}
+			if err != nil {
+				return err
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
+}
+
+// refuseUnknownShells has cobra's completion command say so when a shell is none that it knows, or none is named.
+func refuseUnknownShells(root *cobra.Command) {
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() != "completion" {
+			continue
+		}
+		cmd.Args = noArgs
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+			var shells []string
+			for _, shell := range cmd.Commands() {
+				shells = append(shells, shell.Name())
+			}
+			return usage(fmt.Errorf("completion: want one of %s", strings.Join(shells, ", ")))
+		}
+	}
+}
+
 // flagError says which flag was probably meant.
 func flagError(cmd *cobra.Command, err error) error {
 	unknown, ok := errors.AsType[*pflag.NotExistError](err)

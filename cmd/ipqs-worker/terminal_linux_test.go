@@ -2,47 +2,13 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"io"
-	"os"
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
+	"opencti-ipqs-worker/internal/ptytest"
 	"opencti-ipqs-worker/ipqs/ipqstest"
 )
-
-// pty is a pseudo-terminal. read closes it and returns what was written to it.
-func pty(t *testing.T) (terminal *os.File, read func() string) {
-	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Skipf("there are no pseudo-terminals here: %v", err)
-	}
-	t.Cleanup(func() { _ = master.Close() })
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	written := make(chan string, 1)
-	go func() {
-		var text bytes.Buffer
-		_, _ = io.Copy(&text, master) // it ends with an error when nobody has the terminal any more
-		written <- text.String()
-	}()
-	return terminal, func() string {
-		_ = terminal.Close()
-		return <-written
-	}
-}
 
 // On a terminal there are colours and a bar. There are none of both in a pipe, and no colours where NO_COLOR is set.
 func TestOnATerminal(t *testing.T) {
@@ -67,7 +33,7 @@ func TestOnATerminal(t *testing.T) {
 			std := stdio{in: strings.NewReader("")}
 			end := func(on bool, to *io.Writer) func() string {
 				if on {
-					terminal, read := pty(t)
+					terminal, read := ptytest.Open(t)
 					*to = terminal
 					return read
 				}

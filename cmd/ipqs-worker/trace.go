@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -67,8 +66,8 @@ drawn with --follow.`,
 }
 
 func (p *program) trace(ctx context.Context, f traceFlags, which string) error {
-	if f.output != "table" && f.output != "json" {
-		return usage(fmt.Errorf("--output is %q: want table or json", f.output))
+	if err := knownOutput(f.output); err != nil {
+		return err
 	}
 	fromEnvironment := ""
 	for _, variable := range p.environ {
@@ -105,13 +104,8 @@ func (p *program) trace(ctx context.Context, f traceFlags, which string) error {
 		}
 	}
 	if f.output == "json" {
-		encoder := json.NewEncoder(p.out)
-		encoder.SetEscapeHTML(false)
-		encoder.SetIndent("", "  ")
-		for _, page := range pages {
-			if err := encoder.Encode(page); err != nil {
-				return &statusError{exitFailure, err}
-			}
+		if err := writeJSON(p.out, pages...); err != nil {
+			return &statusError{exitFailure, err}
 		}
 		return nil
 	}

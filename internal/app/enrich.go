@@ -55,17 +55,17 @@ func EnrichAll(ctx context.Context, o EnrichOptions, observables []observable.Ob
 	if len(order) == 0 {
 		return nil, nil
 	}
+	chosen, err := choices(o.Config)
+	if err != nil {
+		return nil, &OptionsError{err}
+	}
 	risks, err := newRisks(Options{Config: o.Config, Version: o.Version, Logger: o.Logger}, func() {}, nil)
 	if err != nil {
-		return nil, err
+		return nil, &OptionsError{err}
 	}
 	defer risks.close()
 	if risks.watch != nil {
 		risks.watch.Read(ctx) // once: what is held back is held back here, too
-	}
-	chosen, err := choices(o.Config)
-	if err != nil {
-		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

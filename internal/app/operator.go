@@ -55,12 +55,12 @@ func Look(ctx context.Context, o Options) (*Operator, error) {
 // approach begins to connect. The topics are those that Declare has to know.
 func approach(ctx context.Context, o Options) (*Operator, []pipeline.Topic, error) {
 	if withoutRabbitMQ(o.Config.Connector) {
-		return nil, nil, errors.New("this connector has no queues: with CONNECTOR_LISTEN_PROTOCOL=API and CONNECTOR_QUEUE_PROTOCOL=api " +
-			"jobs stay within its process, and what it gives up is in its log and in OpenCTI's works alone")
+		return nil, nil, &OptionsError{errors.New("this connector has no queues: with CONNECTOR_LISTEN_PROTOCOL=API and " +
+			"CONNECTOR_QUEUE_PROTOCOL=api jobs stay within its process, and what it gives up is in its log and in OpenCTI's works alone")}
 	}
 	client, err := newClient(o)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, &OptionsError{err}
 	}
 	to, err := registered(ctx, o, client)
 	if err != nil {

@@ -56,13 +56,23 @@ type Carrier interface {
 	stages.Intake
 }
 
+// OptionsError is what is wrong with the options themselves, or with the files that they name: nothing was contacted.
+type OptionsError struct{ Err error }
+
+// Error is the text of Err.
+func (e *OptionsError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *OptionsError) Unwrap() error { return e.Err }
+
 // Run is the connector: it registers, pings and enriches until ctx ends; then it lets the jobs in hand finish within
 // WORKER_SHUTDOWN_TIMEOUT and returns nil. As long as OpenCTI or its broker is away, it waits for it; where OpenCTI names
-// another broker, it goes there. It returns an error only for what keeps it from ever beginning, such as a wrong token.
+// another broker, it goes there. It returns an error only for what keeps it from ever beginning: an [*OptionsError], or what
+// OpenCTI says of a wrong token.
 func Run(ctx context.Context, o Options) error {
 	w, err := newWorker(o)
 	if err != nil {
-		return err
+		return &OptionsError{err}
 	}
 	defer w.risks.close()
 	defer w.serve(ctx)()
