@@ -55,6 +55,15 @@ $(JAEGER):
 test-jaeger: $(JAEGER) ## Have a real Jaeger show 100 jobs of five processes (builds Jaeger once, which takes minutes)
 	JAEGER=$(CURDIR)/$(JAEGER) go run ./internal/rabbitnode/withnode -- go test -count=1 -timeout=10m -run Jaeger ./internal/e2e
 
+# A collector with the few components that deploy/otel-collector.yaml uses.
+OTELCOL := .build/otelcol/otelcol
+$(OTELCOL): $(wildcard .ci/otelcol/*)
+	cd .ci/otelcol && go build -trimpath -buildvcs=false -o $(CURDIR)/$(OTELCOL) .
+
+.PHONY: test-collector
+test-collector: $(OTELCOL) ## Have a real OpenTelemetry collector keep the traces that deploy/ says (builds it once, which takes minutes)
+	OTELCOL=$(CURDIR)/$(OTELCOL) go run ./internal/rabbitnode/withnode -- go test -count=1 -timeout=10m -run TailSampling ./internal/e2e
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10s)
 	.ci/fuzz $(FUZZTIME)

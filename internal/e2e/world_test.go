@@ -361,7 +361,13 @@ func (c *collector) receive(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
+	c.add(&request)
+	w.Header().Set("Content-Type", "application/x-protobuf")
+}
+
+func (c *collector) add(request *coltrace.ExportTraceServiceRequest) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, resource := range request.GetResourceSpans() {
 		for _, scope := range resource.GetScopeSpans() {
 			for _, span := range scope.GetSpans() {
@@ -372,8 +378,6 @@ func (c *collector) receive(w http.ResponseWriter, r *http.Request) {
 	}
 	close(c.changed)
 	c.changed = make(chan struct{})
-	c.mu.Unlock()
-	w.Header().Set("Content-Type", "application/x-protobuf")
 }
 
 // hops returns the hops of a trace in the order they began, each once.
