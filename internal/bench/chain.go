@@ -152,8 +152,9 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// bare is what the client library can do: a channel to consume and one to publish per hop, acks in the order of the
-// confirms, up to 25 at a time.
+// bare is what the client library can do with the same messages and guarantees: a channel to consume and one to publish per
+// hop, acks in the order of the confirms, up to 25 at a time. A message bears what ours needs to be found again when the
+// broker returns it, and a returned one is not acked: here it ends the run.
 func (b *Bench) bare() chain {
 	return chain{name: "bare amqp091-go", body: make([]byte, chainBody), run: b.runBare}
 }
@@ -188,7 +189,8 @@ func (b *Bench) runBare(ctx context.Context, prefix string, ready chan<- struct{
 		if err != nil {
 			return err
 		}
-		hops.Go(func() { bareHop(in, out, deliveries, prefix, i, done) })
+		returns := out.NotifyReturn(make(chan amqp.Return, chainPrefetch))
+		hops.Go(func() { bareHop(in, out, deliveries, returns, prefix, i, done) })
 	}
 	close(ready)
 	<-ctx.Done()
@@ -199,20 +201,26 @@ func (b *Bench) runBare(ctx context.Context, prefix string, ready chan<- struct{
 	return nil
 }
 
-func bareHop(in, out *amqp.Channel, deliveries <-chan amqp.Delivery, prefix string, i int, done func()) {
+func bareHop(in, out *amqp.Channel, deliveries <-chan amqp.Delivery, returns <-chan amqp.Return, prefix string, i int, done func()) {
 	type flight struct {
 		tag     uint64
 		confirm *amqp.DeferredConfirmation
 	}
-	flights := make(chan flight, chainPrefetch)
+	flights, next := make(chan flight, chainPrefetch), queue(prefix, i+1)
 	go func() {
 		defer close(flights)
 		for d := range deliveries {
 			f := flight{tag: d.DeliveryTag}
 			if i < chainHops-1 {
+				id := d.MessageId
+				if id == "" {
+					id = watermill.NewULID()
+				}
 				var err error
-				f.confirm, err = out.PublishWithDeferredConfirm("", queue(prefix, i+1), true, false,
-					amqp.Publishing{DeliveryMode: amqp.Persistent, Body: d.Body})
+				f.confirm, err = out.PublishWithDeferredConfirm("", next, true, false, amqp.Publishing{
+					Headers:     amqp.Table{wamqp.DefaultMessageUUIDHeaderKey: id},
+					ContentType: "application/json", DeliveryMode: amqp.Persistent, MessageId: id, Timestamp: time.Now(), Body: d.Body,
+				})
 				if err != nil {
 					return // it is over
 				}
@@ -222,8 +230,8 @@ func bareHop(in, out *amqp.Channel, deliveries <-chan amqp.Delivery, prefix stri
 	}()
 	pending := 0
 	for f := range flights {
-		if f.confirm != nil && !f.confirm.Wait() {
-			continue // it is over: the deliveries end
+		if f.confirm != nil && (!f.confirm.Wait() || len(returns) > 0) {
+			continue // it is over: the deliveries end, or the window fills
 		}
 		if pending++; pending == 25 || len(flights) == 0 {
 			pending = 0

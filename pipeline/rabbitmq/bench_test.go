@@ -2,7 +2,6 @@ package rabbitmq_test
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -25,11 +24,10 @@ const (
 	benchPayload  = 2048
 )
 
-// BenchmarkFiveHops takes jobs of 2 KB through five durable queues, each hop confirmed before the last is acked: by this
-// transport under Watermill's router, and by the bare client with the same guarantees. Compare the rates, in one run.
+// BenchmarkFiveHops takes jobs of 2 KB through five durable queues, each hop confirmed before the last is acked, under
+// Watermill's router. It is for profiles; what the bare client does beside it is measured by package internal/bench.
 func BenchmarkFiveHops(b *testing.B) {
 	for _, queueType := range []string{rabbitmq.Classic, rabbitmq.Quorum} {
-		b.Run("bare/"+queueType, func(b *testing.B) { benchBare(b, queueType) })
 		b.Run("transport/"+queueType, func(b *testing.B) { benchTransport(b, queueType) })
 	}
 }
@@ -120,108 +118,3 @@ func benchTransport(b *testing.B, queueType string) {
 type unclosed struct{ message.Publisher }
 
 func (unclosed) Close() error { return nil }
-
-// benchBare is what the client can do: a channel to consume and one to publish per hop, acks in the order of the confirms,
-// 25 at a time.
-func benchBare(b *testing.B, queueType string) {
-	b.Helper()
-	url := pipelinetest.AMQPURL(b)
-	var conns [2]*amqp.Connection
-	for i := range conns {
-		conn, err := amqp.Dial(url)
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer conn.Close()
-		conns[i] = conn
-	}
-	channel := func(conn *amqp.Connection) *amqp.Channel {
-		ch, err := conn.Channel()
-		if err != nil {
-			b.Fatal(err)
-		}
-		return ch
-	}
-	admin, prefix := channel(conns[0]), pipelinetest.Namespace()
-	for i := range benchHops {
-		name := fmt.Sprint(prefix, i)
-		if _, err := admin.QueueDeclare(name, true, false, false, false, amqp.Table{"x-queue-type": queueType}); err != nil {
-			b.Fatal(err)
-		}
-		defer func() {
-			if _, err := admin.QueueDelete(name, false, false, false); err != nil {
-				b.Error(err)
-			}
-		}()
-	}
-	window := make(chan struct{}, benchWindow)
-	var left sync.WaitGroup
-	left.Add(b.N)
-	for i := range benchHops {
-		in, out := channel(conns[0]), channel(conns[1])
-		if err := in.Qos(benchPrefetch, 0, false); err != nil {
-			b.Fatal(err)
-		}
-		if err := out.Confirm(false); err != nil {
-			b.Fatal(err)
-		}
-		deliveries, err := in.Consume(fmt.Sprint(prefix, i), "", false, false, false, false, nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		type flight struct {
-			tag     uint64
-			confirm *amqp.DeferredConfirmation
-		}
-		flights := make(chan flight, benchPrefetch)
-		go func() {
-			defer close(flights)
-			for d := range deliveries {
-				f := flight{tag: d.DeliveryTag}
-				if i < benchHops-1 {
-					var err error
-					f.confirm, err = out.PublishWithDeferredConfirm("", fmt.Sprint(prefix, i+1), true, false,
-						amqp.Publishing{DeliveryMode: amqp.Persistent, Body: d.Body})
-					if err != nil {
-						b.Error(err)
-						return
-					}
-				}
-				flights <- f
-			}
-		}()
-		go func() {
-			pending := 0
-			for f := range flights {
-				if f.confirm != nil && !f.confirm.Wait() {
-					return
-				}
-				if pending++; pending == 25 || len(flights) == 0 {
-					pending = 0
-					if err := in.Ack(f.tag, true); err != nil {
-						return
-					}
-				}
-				if f.confirm == nil {
-					<-window
-					left.Done()
-				}
-			}
-		}()
-	}
-	source := channel(conns[1])
-	payload := make([]byte, benchPayload)
-	b.ReportAllocs()
-	b.ResetTimer()
-	for range b.N {
-		window <- struct{}{}
-		err := source.PublishWithContext(b.Context(), "", fmt.Sprint(prefix, 0), true, false,
-			amqp.Publishing{DeliveryMode: amqp.Persistent, Body: payload})
-		if err != nil {
-			b.Fatal(err)
-		}
-	}
-	left.Wait()
-	b.StopTimer()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "jobs/s")
-}

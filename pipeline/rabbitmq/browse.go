@@ -304,7 +304,7 @@ func (b *browser) exchange(d amqp.Delivery, queue string, publishing amqp.Publis
 // putBack publishes a letter again that was acked while its replay failed: the queue vanished, or refused, in the moment
 // of the commit.
 func (b *browser) putBack(d amqp.Delivery) error {
-	l, err := b.transport.topicLane(b.topic)
+	l, err := b.transport.lane(place{topic: b.topic})
 	if err != nil {
 		return fmt.Errorf("putting the letter back: %w", err)
 	}

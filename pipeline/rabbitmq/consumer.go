@@ -1,8 +1,10 @@
 package rabbitmq
 
 import (
+	"context"
 	"fmt"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
@@ -21,6 +23,7 @@ type consumer struct {
 	size       int                  // the window of the consumer that there is, 0 without one
 	deliveries <-chan amqp.Delivery // nil without a consumer
 	held       []amqp.Delivery      // delivered, and in nobody's hand
+	next       *inHands             // held[0] as it is to be given; nil if that is not made yet
 }
 
 // run hands out until the channel ends or stop.
@@ -37,11 +40,18 @@ func (c *consumer) run() (consumed bool, err error) {
 			c.drain()
 			return true, nil //nolint:nilerr // it was to stop
 		}
-		var work chan<- delivery
-		var next delivery
-		if len(c.held) > 0 && c.window.room() {
-			work = c.work
-			next = delivery{Delivery: c.held[0], acks: c.acks, ended: c.ended}
+		blocked := c.transport.publishing.unblocked()
+		var out chan<- *message.Message
+		var next *message.Message
+		// While publishing is blocked, a hop could not pass on what it got.
+		if len(c.held) > 0 && blocked == nil && c.window.room() {
+			out, next = c.out, c.read()
+			select { // Mostly there is somebody who takes it, and asking for less is cheaper.
+			case out <- next:
+				c.gave()
+				continue
+			default:
+			}
 		}
 		select {
 		case d, ok := <-c.deliveries:
@@ -49,10 +59,9 @@ func (c *consumer) run() (consumed bool, err error) {
 				return true, c.reason()
 			}
 			c.hold(d)
-		case work <- next:
-			c.window.add(1)
-			c.held[0] = amqp.Delivery{}
-			c.held = c.held[1:]
+		case out <- next:
+			c.gave()
+		case <-blocked:
 		case <-c.window.changed:
 		case err := <-c.closes:
 			return true, closed(err)
@@ -68,6 +77,27 @@ func (c *consumer) run() (consumed bool, err error) {
 func (c *consumer) hold(d amqp.Delivery) {
 	c.acks.deliver()
 	c.held = append(c.held, d)
+}
+
+// read makes the message of the first delivery that is held.
+func (c *consumer) read() *message.Message {
+	if c.next == nil {
+		d := c.held[0]
+		msg := c.transport.unmarshal(d)
+		ctx, cancel := context.WithCancel(c.base)
+		msg.SetContext(ctx)
+		c.next = &inHands{msg: msg, tag: d.DeliveryTag, redelivered: d.Redelivered, acks: c.acks, ended: c.ended, cancel: cancel}
+	}
+	return c.next.msg
+}
+
+// gave moves the first of what is held to the subscriber's hands.
+func (c *consumer) gave() {
+	c.window.add(1)
+	c.hands.add(c.next)
+	c.next = nil
+	c.held[0] = amqp.Delivery{}
+	c.held = c.held[1:]
 }
 
 // resize ends the consumer that there is, and makes one with another prefetch unless that is 0. Of what was delivered to the
@@ -93,6 +123,9 @@ func (c *consumer) resize(size int) error {
 		last := len(c.held) - 1
 		c.acks.requeue(c.held[last].DeliveryTag)
 		c.held = c.held[:last]
+	}
+	if len(c.held) == 0 {
+		c.forget()
 	}
 	c.size = size
 	if size == 0 {
@@ -137,6 +170,14 @@ func (c *consumer) drain() {
 	case <-c.acks.drain():
 	case <-c.closes: //nolint:errcheck // whatever the reason, the broker has taken back what is in hand
 	case <-c.over:
+	}
+}
+
+// forget drops the message that was to be given next.
+func (c *consumer) forget() {
+	if c.next != nil {
+		c.next.cancel()
+		c.next = nil
 	}
 }
 

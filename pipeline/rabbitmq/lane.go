@@ -39,6 +39,7 @@ type publication struct {
 // that of arrival, many publications share a write, and one blocked place does not hold up the others.
 type lane struct {
 	name           string // for errors: the queue or exchange
+	queue          string // empty for an exchange
 	link           *link
 	connectWait    time.Duration
 	confirmTimeout time.Duration
@@ -80,12 +81,14 @@ func (l *lane) publish(ctx context.Context, publications ...*publication) error 
 		}
 		break
 	}
-	errs := make([]error, 0, 1)
+	var errs []error
 	for _, p := range publications {
 		if cut == nil {
 			select {
 			case err := <-p.done:
-				errs = append(errs, err)
+				if err != nil {
+					errs = append(errs, err)
+				}
 				continue
 			case <-timer.C:
 				cut = l.overdue(publications)

@@ -17,8 +17,8 @@ import (
 // errCancelled says that the broker ended the subscription, as it does when the queue is deleted or moves.
 var errCancelled = errors.New("the broker cancelled the consumer")
 
-// subscription consumes one queue, on one channel after the other, and has one goroutine for each message that may be in
-// hand: these outlive a channel, so that no more than prefetch are in hand after a reconnection either.
+// subscription consumes one queue, on one channel after the other. What it has given out outlives the channel that it came
+// on, so that no more than prefetch are in hand after a reconnection either.
 type subscription struct {
 	transport *Transport
 	topic     pipeline.Topic
@@ -28,21 +28,13 @@ type subscription struct {
 	// stop is done when nothing more is to be handed out.
 	stop context.Context //nolint:containedctx // it is the subscription's life, not a call's
 	out  chan *message.Message
-	work chan delivery
 	over chan struct{} // closed when the drain time is over
 
 	window *window
+	hands  *hands
 
 	mu  sync.Mutex
 	err error // why nothing is consumed
-}
-
-// delivery is a message of the broker and the channel it came on.
-type delivery struct {
-	amqp.Delivery
-	acks *acks
-	// ended is closed with the channel.
-	ended <-chan struct{}
 }
 
 func newSubscription(ctx, stop context.Context, t *Transport, topic pipeline.Topic) *subscription {
@@ -53,23 +45,17 @@ func newSubscription(ctx, stop context.Context, t *Transport, topic pipeline.Top
 		base:      context.WithoutCancel(ctx),
 		stop:      stop,
 		out:       make(chan *message.Message),
-		work:      make(chan delivery),
 		over:      make(chan struct{}),
 		window:    newWindow(topic.Prefetch),
+		hands:     newHands(),
 		err:       errors.New("not consuming yet"),
 	}
 }
 
 // run consumes until stop, drains, and closes out.
 func (s *subscription) run() {
-	var hands sync.WaitGroup
-	for range s.topic.Prefetch {
-		hands.Go(func() {
-			for d := range s.work {
-				s.handOut(d)
-			}
-		})
-	}
+	var settling sync.WaitGroup
+	settling.Go(s.settle)
 	drained := make(chan struct{})
 	go func() {
 		<-s.stop.Done()
@@ -94,8 +80,8 @@ func (s *subscription) run() {
 		s.failed(err)
 		pause(s.stop, pauses.NextBackOff())
 	}
-	close(s.work)
-	hands.Wait()
+	s.hands.end()
+	settling.Wait()
 	close(drained)
 	close(s.out)
 }
@@ -123,6 +109,7 @@ func (s *subscription) consume() (consumed bool, err error) {
 	}
 	defer s.transport.closeChannel(ch)
 	defer c.acks.stop()
+	defer c.forget()
 	if err := s.transport.restore(ch, s.topic.Name); err != nil {
 		return false, err
 	}
@@ -134,69 +121,6 @@ func closed(err *amqp.Error) error {
 		return amqp.ErrClosed
 	}
 	return err
-}
-
-// handOut gives one message to the subscriber and waits until it is settled.
-func (s *subscription) handOut(d delivery) {
-	defer s.window.add(-1)
-	shut := s.window.closed()
-	// While publishing is blocked, a hop could not pass on what it got.
-	if blocked := s.transport.publishing.unblocked(); blocked != nil {
-		select {
-		case <-blocked:
-		case <-d.ended:
-			return
-		case <-shut:
-		case <-s.stop.Done():
-		}
-	}
-	if s.stop.Err() != nil || isClosed(shut) {
-		d.acks.requeue(d.DeliveryTag)
-		return
-	}
-	if isClosed(d.ended) {
-		return // The broker gives it to somebody else, or again to us.
-	}
-	msg := s.transport.unmarshal(d.Delivery)
-	ctx, cancel := context.WithCancel(s.base)
-	defer cancel()
-	msg.SetContext(ctx)
-	select {
-	case s.out <- msg:
-	case <-d.ended:
-		return
-	case <-shut:
-		d.acks.requeue(d.DeliveryTag)
-		return
-	case <-s.stop.Done():
-		d.acks.requeue(d.DeliveryTag)
-		return
-	}
-	// If the channel ends meanwhile the message is finished all the same: its work was paid for, and comes again at worst.
-	select {
-	case <-msg.Acked():
-		d.acks.ack(d.DeliveryTag)
-	case <-msg.Nacked():
-		cancel()
-		s.pause(d)
-		d.acks.requeue(d.DeliveryTag)
-	case <-s.over:
-	}
-}
-
-// pause waits before a nacked message goes back: a broker gives it again at once.
-func (s *subscription) pause(d delivery) {
-	pause := s.transport.options.NackPause
-	if d.Redelivered {
-		pause *= 10
-	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-d.ended:
-	case <-s.stop.Done():
-	}
 }
 
 // failed notes why nothing is consumed, and logs it when it changes; nil means that it is.

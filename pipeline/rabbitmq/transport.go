@@ -38,7 +38,7 @@ type Transport struct {
 	mu            sync.Mutex
 	topics        map[string]pipeline.Topic
 	declared      map[string]bool // topics whose queues we made, and make again where they vanish
-	lanes         map[string]*lane
+	lanes         map[place]*lane
 	subscriptions map[*subscription]struct{}
 	windows       map[string]int // by topic, as SetWindow was told
 	closing       bool           // no more subscriptions and declarations
@@ -68,7 +68,7 @@ func New(o Options) (*Transport, error) {
 		publishing:    newLink("publish", o.Connection, uri.Password, log),
 		topics:        make(map[string]pipeline.Topic),
 		declared:      make(map[string]bool),
-		lanes:         make(map[string]*lane),
+		lanes:         make(map[place]*lane),
 		subscriptions: make(map[*subscription]struct{}),
 		windows:       make(map[string]int),
 	}
@@ -90,12 +90,11 @@ func New(o Options) (*Transport, error) {
 // known of those not confirmed, and is one of this package's. A publication whose connection is lost is sent again on the
 // next one: a message can arrive twice, and bears [pipeline.MetadataRepeated] the second time.
 func (t *Transport) Publish(topic string, messages ...*message.Message) error {
-	l, err := t.topicLane(topic)
+	l, err := t.lane(place{topic: topic})
 	if err != nil {
 		return fmt.Errorf("publishing to topic %s: %w", topic, err)
 	}
 	defer t.publicationsDone.Done()
-	queue := t.options.queueName(topic)
 	publications := make([]*publication, len(messages))
 	for i, msg := range messages {
 		publishing, err := t.options.Marshaler.Marshal(msg)
@@ -105,7 +104,7 @@ func (t *Transport) Publish(topic string, messages ...*message.Message) error {
 		if err != nil {
 			return fmt.Errorf("publishing message %s to topic %s: %w", msg.UUID, topic, err)
 		}
-		publications[i] = &publication{key: queue, message: publishing, marked: true, done: make(chan error, 1)}
+		publications[i] = &publication{key: l.queue, message: publishing, marked: true, done: make(chan error, 1)}
 	}
 	return t.redact(l.publish(context.Background(), publications...))
 }
@@ -118,7 +117,7 @@ func (t *Transport) Push(ctx context.Context, exchange, routingKey string, bodie
 		return fmt.Errorf("pushing to exchange %.40q: the names of exchange and routing key have %d and %d bytes, at most %d are possible",
 			exchange, len(exchange), len(routingKey), maxShortString)
 	}
-	l, err := t.lane("exchange "+exchange, nil)
+	l, err := t.lane(place{exchange: exchange})
 	if err != nil {
 		return fmt.Errorf("pushing to exchange %s: %w", exchange, err)
 	}
@@ -221,29 +220,29 @@ func (t *Transport) Close() error {
 // Queue is the name of the queue of topic.
 func (t *Transport) Queue(topic string) string { return t.options.queueName(topic) }
 
-// topicLane returns the lane of a topic's queue. Like lane it counts a publication that the caller ends.
-func (t *Transport) topicLane(topic string) (*lane, error) {
-	t.mu.Lock()
-	_, known := t.topics[topic]
-	t.mu.Unlock()
-	if !known {
-		return nil, fmt.Errorf("%w: unknown topic, neither in Options.Topics nor declared", ErrUnroutable)
-	}
-	return t.lane("queue "+t.options.queueName(topic), func(ch *amqp.Channel) error { return t.restore(ch, topic) })
-}
+// place is where messages are published to: the queue of a topic, or, where that is empty, an exchange of somebody else.
+type place struct{ topic, exchange string }
 
-// lane returns the lane with this name, and makes it if it is new. The caller calls publicationsDone.Done when it has used
-// it.
-func (t *Transport) lane(name string, prepare func(*amqp.Channel) error) (*lane, error) {
+// lane returns the lane to a place, and makes it if it is new. The caller calls publicationsDone.Done when it has used it.
+func (t *Transport) lane(to place) (*lane, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if _, known := t.topics[to.topic]; !known && to.topic != "" {
+		return nil, fmt.Errorf("%w: unknown topic, neither in Options.Topics nor declared", ErrUnroutable)
+	}
 	if t.closed {
 		return nil, ErrClosed
 	}
-	l, ok := t.lanes[name]
+	l, ok := t.lanes[to]
 	if !ok {
-		l = newLane(name, t.publishing, t.options, prepare)
-		t.lanes[name] = l
+		if to.topic == "" {
+			l = newLane("exchange "+to.exchange, t.publishing, t.options, nil)
+		} else {
+			queue := t.options.queueName(to.topic)
+			l = newLane("queue "+queue, t.publishing, t.options, func(ch *amqp.Channel) error { return t.restore(ch, to.topic) })
+			l.queue = queue
+		}
+		t.lanes[to] = l
 		t.lanesDone.Go(func() { l.run(t.halting) })
 	}
 	t.publicationsDone.Add(1)

@@ -79,12 +79,12 @@ func (b *browser) find(ctx context.Context, d amqp.Delivery) (there bool, err er
 }
 
 func (b *browser) publishAgain(ctx context.Context, to string, publishing amqp.Publishing) error {
-	l, err := b.transport.topicLane(to)
+	l, err := b.transport.lane(place{topic: to})
 	if err != nil {
 		return err
 	}
 	defer b.transport.publicationsDone.Done()
 	publishing.Headers = maps.Clone(publishing.Headers)
 	publishing.Headers[pipeline.MetadataRepeated] = "true"
-	return l.publish(ctx, &publication{key: b.transport.options.queueName(to), message: publishing, done: make(chan error, 1)})
+	return l.publish(ctx, &publication{key: l.queue, message: publishing, done: make(chan error, 1)})
 }
