@@ -165,6 +165,9 @@ func writeTime(t time.Time) string {
 
 // readTime reads what writeTime wrote, and anything else as the zero time.
 func readTime(text string) time.Time {
+	if text == "" { // as mostly, and an error is dear
+		return time.Time{}
+	}
 	t, err := time.Parse(timeFormat, text)
 	if err != nil {
 		return time.Time{}
@@ -174,6 +177,9 @@ func readTime(text string) time.Time {
 
 // readCount reads a number of attempts or deliveries, and anything else as zero.
 func readCount(text string) int {
+	if text == "" { // as above
+		return 0
+	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 {
 		return 0

@@ -30,18 +30,22 @@ const format = "1"
 // carried are the sections of a job as they came, encoded. What no stage of this hop reads goes on as it is: JSON is what a
 // hop costs most.
 type carried struct {
-	job      stages.Job // as it was decoded: a section that is still the same needs no encoding
-	sections map[stages.Section]json.RawMessage
+	job      stages.Job                     // as it was decoded: a section that is still the same needs no encoding
+	sections [len(sections)]json.RawMessage // those of the list, nil where there is none
+}
+
+// sections are the members of a job that a stage reads or fills.
+var sections = [...]stages.Section{
+	stages.SectionRequest, stages.SectionEntity, stages.SectionRisk, stages.SectionVerdict, stages.SectionBundle,
 }
 
 // encode makes the message that carries a job to the next hop. Sections that came with it and were not changed are carried as
 // they came, but for those that are spent. HTML escaping is off so that a bundle keeps its bytes.
 func encode(job stages.Job, from carried, spent []stages.Section, id string, now time.Time) (*message.Message, error) {
-	var tail []byte // the sections that are encoded already
-	for _, section := range []stages.Section{
-		stages.SectionRequest, stages.SectionEntity, stages.SectionRisk, stages.SectionVerdict, stages.SectionBundle,
-	} {
-		value := from.sections[section]
+	var raw [len(sections)]json.RawMessage // the sections that are encoded already, and go on
+	size := 0
+	for i, section := range sections {
+		value := from.sections[i]
 		if section == stages.SectionBundle && len(job.Bundle) > 0 {
 			value = job.Bundle
 		} else if value == nil || job.Has(section) && !job.Same(from.job, section) {
@@ -49,20 +53,28 @@ func encode(job stages.Job, from carried, spent []stages.Section, id string, now
 		}
 		job = job.Without(section)
 		if !slices.Contains(spent, section) {
-			tail = append(append(append(append(tail, `,"`...), section...), `":`...), value...)
+			raw[i] = value
+			size += len(value) + len(section) + len(`,"":`)
 		}
 	}
 	for _, section := range spent {
 		job = job.Without(section)
 	}
-	body := bytes.NewBuffer(make([]byte, 0, 512+len(tail)))
+	body := bytes.NewBuffer(make([]byte, 0, 512+size))
 	encoder := json.NewEncoder(body)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(job); err != nil {
 		return nil, fmt.Errorf("encoding the job: %w", err)
 	}
-	body.Truncate(body.Len() - len("}\n")) // a job always has an id, so there is a member before the tail
-	body.Write(tail)
+	body.Truncate(body.Len() - len("}\n")) // a job always has an id, so there is a member before the others
+	for i, value := range raw {
+		if value != nil {
+			body.WriteString(`,"`)
+			body.WriteString(string(sections[i]))
+			body.WriteString(`":`)
+			body.Write(value)
+		}
+	}
 	body.WriteByte('}')
 	msg := message.NewMessage(id, body.Bytes())
 	msg.Metadata.Set(MetadataVersion, format)
@@ -95,20 +107,18 @@ func decode(msg *message.Message, stage stages.Stage) (carried, error) {
 }
 
 func (c *carried) read(body []byte, stage stages.Stage) error {
-	c.sections = make(map[stages.Section]json.RawMessage, 5)
-	now := make([]byte, 1, len(body)+2) // the members that are decoded now
+	now := make([]byte, 1, min(len(body)+2, 1024)) // the members that are decoded now
 	now[0] = '{'
 	for key, value := range members(body) {
 		if key == nil { // no object, or a broken one
 			return json.Unmarshal(body, &c.job)
 		}
 		section := stages.Section(key)
-		switch section {
-		case stages.SectionRequest, stages.SectionEntity, stages.SectionRisk, stages.SectionVerdict, stages.SectionBundle:
+		if i := slices.Index(sections[:], section); i >= 0 {
 			if string(value) == "null" {
 				continue
 			}
-			c.sections[section] = value
+			c.sections[i] = value
 			if section != stages.SectionRequest && !slices.Contains(stage.Needs, section) && !slices.Contains(stage.Fills, section) {
 				continue
 			}

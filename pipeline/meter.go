@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -44,7 +47,8 @@ const (
 // meters are the pipeline's instruments. Prometheus shows their names with underscores, units and _total:
 // ipqs_worker_hop_duration_seconds, ipqs_worker_retries_total.
 type meters struct {
-	meter metric.Meter
+	meter  metric.Meter
+	labels labels
 
 	hop, attempt, wait, job         metric.Float64Histogram
 	inFlight                        metric.Int64UpDownCounter
@@ -52,6 +56,34 @@ type meters struct {
 	depth, consumers, pausedHop     metric.Int64ObservableGauge
 	oldest                          metric.Float64ObservableGauge
 	redelivered                     metric.Int64Counter
+}
+
+// labels makes each set of labels once. There are few of them, as their values are, and a set costs more than a measurement.
+type labels struct {
+	mu    sync.Mutex
+	known atomic.Pointer[map[[6]string]metric.MeasurementOption] // replaced, not changed
+}
+
+// of takes up to three labels whose values are strings.
+func (l *labels) of(kvs ...attribute.KeyValue) metric.MeasurementOption {
+	var key [6]string
+	for i, kv := range kvs {
+		key[2*i], key[2*i+1] = string(kv.Key), kv.Value.AsString()
+	}
+	if known := l.known.Load(); known != nil {
+		if set, ok := (*known)[key]; ok {
+			return set
+		}
+	}
+	set := metric.WithAttributeSet(attribute.NewSet(kvs...))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	more := map[[6]string]metric.MeasurementOption{key: set}
+	if known := l.known.Load(); known != nil {
+		maps.Copy(more, *known)
+	}
+	l.known.Store(&more)
+	return set
 }
 
 func newMeters(provider metric.MeterProvider) (*meters, error) {
@@ -130,7 +162,7 @@ func (m *meters) begin(ctx context.Context, hops []Hop, only []string) {
 // metered measures every trip: what waits before it, what is in hand, what came of it.
 func (p *Pipeline) metered(hop Hop) message.HandlerMiddleware {
 	name := LabelHop.String(hop.Name())
-	of := metric.WithAttributeSet(attribute.NewSet(name))
+	of := p.meters.labels.of(name)
 	line := p.lines[hop.topic()]
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) ([]*message.Message, error) {
@@ -146,7 +178,7 @@ func (p *Pipeline) metered(hop Hop) message.HandlerMiddleware {
 				m.redelivered.Add(ctx, 1, of)
 			}
 			if !trip.enqueued.IsZero() {
-				m.wait.Record(ctx, seconds(trip.began.Sub(trip.enqueued)), metric.WithAttributes(name, LabelDelivery.String(trip.delivery)))
+				m.wait.Record(ctx, seconds(trip.began.Sub(trip.enqueued)), m.labels.of(name, LabelDelivery.String(trip.delivery)))
 			}
 			out, err := next(msg)
 			p.count(ctx, name, trip)
@@ -158,46 +190,46 @@ func (p *Pipeline) metered(hop Hop) message.HandlerMiddleware {
 // count tells what came of a trip.
 func (p *Pipeline) count(ctx context.Context, hop attribute.KeyValue, trip *trip) {
 	m, now := p.meters, p.Now()
-	m.hop.Record(ctx, seconds(now.Sub(trip.began)), metric.WithAttributes(hop, LabelOutcome.String(outcome(trip))))
+	m.hop.Record(ctx, seconds(now.Sub(trip.began)), m.labels.of(hop, LabelOutcome.String(outcome(trip))))
 	reason := LabelReason.String("")
 	if trip.fault != nil {
 		reason = LabelReason.String(string(trip.fault.Reason))
 	}
 	switch trip.fate {
 	case parked:
-		m.retries.Add(ctx, 1, metric.WithAttributes(hop, reason, LabelHow.String(retriedParked)))
+		m.retries.Add(ctx, 1, m.labels.of(hop, reason, LabelHow.String(retriedParked)))
 	case paused:
-		m.retries.Add(ctx, 1, metric.WithAttributes(hop, reason, LabelHow.String(retriedPaused)))
+		m.retries.Add(ctx, 1, m.labels.of(hop, reason, LabelHow.String(retriedPaused)))
 	case returned, dropped: // the broker gives it to somebody, or nobody has to do anything
 	}
 	if trip.end == "" {
 		return
 	}
 	end := LabelEnd.String(string(trip.end))
-	m.ended.Add(ctx, 1, metric.WithAttributes(end, reason))
-	m.job.Record(ctx, seconds(now.Sub(trip.requested)), metric.WithAttributes(end))
+	m.ended.Add(ctx, 1, m.labels.of(end, reason))
+	m.job.Record(ctx, seconds(now.Sub(trip.requested)), m.labels.of(end))
 	if trip.end == DeadLettered {
-		m.letters.Add(ctx, 1, metric.WithAttributes(hop, reason))
+		m.letters.Add(ctx, 1, m.labels.of(hop, reason))
 	}
 }
 
 // tried tells what came of an attempt.
 func (m *meters) tried(ctx context.Context, hop Hop, took time.Duration, fault *stages.Fault) {
 	name := LabelHop.String(hop.Name())
-	m.attempt.Record(ctx, seconds(took), metric.WithAttributes(name, LabelOutcome.String(attemptOutcome(fault))))
+	m.attempt.Record(ctx, seconds(took), m.labels.of(name, LabelOutcome.String(attemptOutcome(fault))))
 	if fault != nil {
 		m.faulted(ctx, hop, fault)
 	}
 }
 
 func (m *meters) faulted(ctx context.Context, hop Hop, fault *stages.Fault) {
-	m.faults.Add(ctx, 1, metric.WithAttributes(LabelHop.String(hop.Name()), LabelClass.String(string(fault.Class)),
+	m.faults.Add(ctx, 1, m.labels.of(LabelHop.String(hop.Name()), LabelClass.String(string(fault.Class)),
 		LabelReason.String(string(fault.Reason))))
 }
 
 // retried tells that a stage runs again while the message is in hand, after a fault.
 func (m *meters) retried(ctx context.Context, hop Hop, fault *stages.Fault) {
-	m.retries.Add(ctx, 1, metric.WithAttributes(LabelHop.String(hop.Name()), LabelReason.String(string(fault.Reason)),
+	m.retries.Add(ctx, 1, m.labels.of(LabelHop.String(hop.Name()), LabelReason.String(string(fault.Reason)),
 		LabelHow.String(retriedInHand)))
 }
 
