@@ -23,6 +23,19 @@ func TestLoadWarnings(t *testing.T) {
 			want: []Warning{warn("IPQS_PRIVAT_KEY", "there is no such option, it has no effect; did you mean IPQS_PRIVATE_KEY?")},
 		},
 		{
+			name: "misspelt in its first letters, or in small ones",
+			env:  []string{"IPSQ_MAX_TLP=hunter2", "ipqs_risk_model=hunter2", "HTTP_CA_CERTIFICATES=hunter2"},
+			want: []Warning{
+				warn("HTTP_CA_CERTIFICATES", "there is no such option, it has no effect; did you mean HTTPS_CA_CERTIFICATES?"),
+				warn("IPSQ_MAX_TLP", "there is no such option, it has no effect; did you mean IPQS_MAX_TLP?"),
+				warn("ipqs_risk_model", "there is no such option, it has no effect; did you mean IPQS_RISK_MODEL?"),
+			},
+		},
+		{
+			name: "near to one of ours that is set, or by chance",
+			env:  []string{"OPENCTY_TOKEN=hunter2", "MY_HOST=x", "DB_PORT=1", "SERVER_DEBUG_PORT=1", "IPSQ_MAX_TLP=", "_" + strings.Repeat("X", 200) + "=1"},
+		},
+		{
 			name: "variable like no other",
 			env:  []string{"WORKER_OBJECTS_MAX_REFS=hunter2"},
 			want: []Warning{warn("WORKER_OBJECTS_MAX_REFS", "there is no such option, it has no effect")},

@@ -71,8 +71,12 @@ func checkNames(table []Option, environ, keys []string) []Warning {
 	for _, name := range environ {
 		name, value, _ := strings.Cut(name, "=")
 		ours := slices.ContainsFunc(prefixes(), func(p string) bool { return strings.HasPrefix(name, p) })
-		if ours && value != "" && !slices.Contains(envs, name) && !serviceLink.MatchString(name) {
+		switch {
+		case value == "" || slices.Contains(envs, name) || serviceLink.MatchString(name):
+		case ours:
 			warnings = append(warnings, unknown(name, envs, helpers()))
+		default:
+			warnings = append(warnings, almost(name, envs, environ)...)
 		}
 	}
 	for _, key := range keys {
@@ -95,6 +99,29 @@ func unknown(name string, known, helper []string) Warning {
 		w.Text += "; did you mean " + n + "?"
 	}
 	return w
+}
+
+// shortest and most bound which variables that are nobody's business here are looked at all the same: names such as DB_HOST
+// are near to some of ours by chance.
+const (
+	shortest = 10
+	most     = 2
+)
+
+// almost warns of a variable that begins like none of ours and is almost one, as IPSQ_PRIVATE_KEY or opencti_token, where that
+// one is not set.
+func almost(name string, known, environ []string) []Warning {
+	if len(name) < shortest || len(name) > longestName {
+		return nil
+	}
+	upper := strings.ToUpper(name)
+	for _, k := range known {
+		meant := len(k) >= shortest && levenshtein.ComputeDistance(upper, k) <= most
+		if meant && !slices.ContainsFunc(environ, func(v string) bool { return strings.HasPrefix(v, k+"=") && len(v) > len(k)+1 }) {
+			return []Warning{{Level: slog.LevelWarn, Name: name, Text: "there is no such option, it has no effect; did you mean " + k + "?"}}
+		}
+	}
+	return nil
 }
 
 // nearest returns the known name that name is most likely a misspelling of, or nothing when none is near.
