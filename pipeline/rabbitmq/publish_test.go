@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/go-cmp/cmp"
@@ -185,5 +186,21 @@ func TestDepth(t *testing.T) {
 	})
 	if _, _, err := transport.Depth(t.Context(), "missing"); err == nil || !strings.Contains(err.Error(), transport.Queue("missing")) {
 		t.Errorf("Depth(missing) = %v, want an error that names the queue", err)
+	}
+}
+
+// A broker's answer that nobody waits for any more touches nothing that its caller has.
+func TestDepthInALittleTime(t *testing.T) {
+	t.Parallel()
+	transport := open(t, nil)
+	declare(t, transport, "asked")
+	publish(t, transport, "asked", text("a"))
+	for i := range 400 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%40)*100*time.Microsecond)
+		messages, consumers, err := transport.Depth(ctx, "asked")
+		cancel()
+		if err == nil && messages != 1 || err != nil && (messages != 0 || !errors.Is(err, context.DeadlineExceeded)) {
+			t.Fatalf("Depth() = %d, %d, %v, want 1 message or %v", messages, consumers, err, context.DeadlineExceeded)
+		}
 	}
 }

@@ -68,6 +68,7 @@ var ErrNoQueue = errors.New("there is no such queue")
 // consumers it has, anybody's. The error is [ErrNoQueue] if there is no such queue.
 func (t *Transport) Depth(ctx context.Context, topic string) (messages, consumers int, err error) {
 	name := t.options.queueName(topic)
+	found := make(chan amqp.Queue, 1) // and no variable: the answer may come when nobody waits for it any more
 	err = t.call(ctx, func(ch *amqp.Channel) error {
 		queue, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
 		if hasCode(err, amqp.NotFound) {
@@ -76,10 +77,14 @@ func (t *Transport) Depth(ctx context.Context, topic string) (messages, consumer
 		if err != nil {
 			return fmt.Errorf("reading the depth of queue %s: %w", name, err)
 		}
-		messages, consumers = queue.Messages, queue.Consumers
+		found <- queue
 		return nil
 	})
-	return messages, consumers, err
+	if err != nil {
+		return 0, 0, err
+	}
+	queue := <-found
+	return queue.Messages, queue.Consumers, nil
 }
 
 // restore declares the topic's queue if we made it before: it may have been deleted, or the broker lost its data.
@@ -105,7 +110,7 @@ func (t *Transport) declare(ch *amqp.Channel, topic string) error {
 }
 
 // call does something on a channel of its own, waiting for the connection. It returns when ctx ends, even if the broker
-// does not answer.
+// does not answer: do may go on then, and must not write to what its caller reads.
 func (t *Transport) call(ctx context.Context, do func(*amqp.Channel) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
