@@ -179,17 +179,23 @@ func testNack(t *testing.T, s Subject) {
 func testNoHotLoop(t *testing.T, s Subject) {
 	transport := s.open(t, pipeline.Topic{Name: "failing", Prefetch: 4})
 	publish(t, transport, "failing", message.NewMessage(watermill.NewULID(), []byte("bad")))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	deliveries := 0
-	for msg := range subscribe(ctx, t, transport, "failing") {
-		deliveries++
-		msg.Nack()
+	messages := subscribe(t.Context(), t, transport, "failing")
+	Receive(t, messages).Nack()
+	second := time.After(time.Second)
+	deliveries := 1
+	for over := false; !over; {
+		select {
+		case msg := <-messages:
+			deliveries++
+			msg.Nack()
+		case <-second:
+			over = true
+		}
 	}
-	// A broker that requeues at once makes thousands. One is too few: the message has to come again.
-	if deliveries < 2 || deliveries > 20 {
-		t.Errorf("a message that always fails was delivered %d times in a second, want 2 to 20", deliveries)
+	if deliveries > 20 { // a broker that requeues at once makes thousands
+		t.Errorf("a message that always fails was delivered %d times in a second, want 20 at the most", deliveries)
 	}
+	Receive(t, messages).Ack() // however long it takes, it comes again
 }
 
 func testSharing(t *testing.T, s Subject) {

@@ -13,11 +13,11 @@ import (
 	"opencti-ipqs-worker/pipeline"
 )
 
-// DrainTimeout is the drain time of the transports under test.
-const DrainTimeout = 2 * time.Second
+// DrainTimeout is the drain time of the transports under test: enough to settle a few messages on a busy machine.
+const DrainTimeout = 10 * time.Second
 
 // Patience is how long something that must happen may take, on a machine that is busy with other tests too.
-const Patience = 45 * time.Second
+const Patience = time.Minute
 
 // Subject is the transport that is tested.
 type Subject struct {

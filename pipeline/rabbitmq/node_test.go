@@ -74,9 +74,13 @@ func testTooLarge(t *testing.T, node *rabbitnode.Node) {
 
 func testBlocked(t *testing.T, node *rabbitnode.Node) {
 	const window = 10 // That of topics.
-	transport := onNode(t, node, func(o *rabbitmq.Options) { o.ConfirmTimeout = time.Second }, "in", "out")
+	patient := onNode(t, node, nil, "in", "out")
+	transport := onNode(t, node, func(o *rabbitmq.Options) {
+		o.ConfirmTimeout = time.Second
+		o.Prefix = strings.TrimSuffix(patient.Queue("in"), ".in")
+	}, "in", "out")
 	for range 2 * window {
-		publish(t, transport, "in", text("x"))
+		publish(t, patient, "in", text("x"))
 	}
 	messages := subscribe(t, transport, "in")
 	var hand []*message.Message
@@ -113,7 +117,7 @@ func testBlocked(t *testing.T, node *rabbitnode.Node) {
 
 	ctl(t, node, "set_vm_memory_high_watermark", "0.8")
 	eventually(t, "not ready", func() bool { return transport.Ready() == nil })
-	publish(t, transport, "out", text("y"))
+	eventually(t, "publishing does not work again", func() bool { return transport.Publish("out", text("y")) == nil })
 	for range window {
 		receive(t, messages).Ack()
 	}

@@ -277,9 +277,8 @@ func TestReplayKilled(t *testing.T) {
 	})
 }
 
-// Browsing holds a window of bodies, not the queue.
+// Browsing holds a window of bodies, not the queue. It is not parallel: what other tests have in memory would be counted.
 func TestBrowseMany(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("fills a queue with 20,000 letters")
 	}
