@@ -1,6 +1,7 @@
 package ipqs
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -348,18 +349,30 @@ func TestClient_Lookup_httpTimeout(t *testing.T) {
 // An answer that stops coming is a timeout like one that never begins.
 func TestClient_Lookup_slowBody(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, `{"success":`)
-		w.(http.Flusher).Flush()
-		<-r.Context().Done()
-	}))
-	t.Cleanup(server.Close)
-	client := newClient(t, Options{BaseURL: server.URL, Timeouts: map[Kind]time.Duration{KindIP: 50 * time.Millisecond}})
-	_, err := client.Lookup(t.Context(), Query{Kind: KindIP, Value: "192.0.2.1"})
-	var e *APIError
-	if !errors.As(err, &e) || e.Class != ClassUnavailable || !errors.Is(err, context.DeadlineExceeded) || e.Status != 200 {
-		t.Errorf("Lookup() = %v, want %v with status 200 and %v", err, ErrUnavailable, context.DeadlineExceeded)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			go func() {
+				defer func() { _ = theirs.Close() }()
+				if _, err := http.ReadRequest(bufio.NewReader(theirs)); err != nil {
+					t.Errorf("reading the request: %v", err)
+				}
+				_, _ = io.WriteString(theirs, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"success\":")
+				_, _ = io.Copy(io.Discard, theirs) // until the client has left
+			}()
+			return ours, nil
+		}}
+		client := newClient(t, Options{BaseURL: "http://ipqs.example", HTTPClient: &http.Client{Transport: transport}})
+		began := time.Now()
+		_, err := client.Lookup(t.Context(), Query{Kind: KindIP, Value: "192.0.2.1"})
+		var e *APIError
+		if !errors.As(err, &e) || e.Class != ClassUnavailable || !errors.Is(err, context.DeadlineExceeded) || e.Status != 200 {
+			t.Errorf("Lookup() = %v, want %v with status 200 and %v", err, ErrUnavailable, context.DeadlineExceeded)
+		}
+		if took := time.Since(began); took != 10*time.Second {
+			t.Errorf("Lookup() took %v, want the 10s of an address", took)
+		}
+	})
 }
 
 func TestClient_Lookup_cancelled(t *testing.T) {
