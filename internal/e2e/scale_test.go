@@ -121,7 +121,7 @@ func TestTwoWorkersShareARedis(t *testing.T) {
 			t.Parallel()
 			redis := ownRedis(t)
 			w := newWorld(t, ipqstest.Options{Latency: 10 * time.Millisecond, LatencyJitter: 5 * time.Millisecond})
-			options := []string{"CACHE_URL=" + redis.URL(), "CONNECTOR_LOG_LEVEL=info"}
+			options := []string{"CACHE_URL=" + redis.URL(), "CONNECTOR_LOG_LEVEL=debug"} // which tells of every operation that fails
 			workers := []*worker{w.start(options...), w.start(options...)}
 			list, distinct := repeating(1000)
 			if distinct != 600 {
@@ -137,11 +137,15 @@ func TestTwoWorkersShareARedis(t *testing.T) {
 			jobs = append(jobs, w.enrich(list[500:])...)
 			w.awaitEnds(len(jobs))
 			checkWorks(t, w, jobs, false)
-			switch asked := w.asked(); {
-			case !kill && asked != distinct:
-				t.Errorf("IPQS was asked %d times, want %d: each value once", asked, distinct)
-			case kill && (asked < distinct || asked > len(jobs)):
-				t.Errorf("IPQS was asked %d times, want %d to %d", asked, distinct, len(jobs))
+			most := distinct
+			if late := w.logs.Count("an operation of Redis failed"); late > 0 { // then each asks by itself, as it should
+				if !kill {
+					t.Logf("the machine is so busy that Redis did not answer %d times within its two seconds: this shows little", late)
+				}
+				most = len(jobs)
+			}
+			if asked := w.asked(); asked < distinct || asked > most {
+				t.Errorf("IPQS was asked %d times, want %d to %d", asked, distinct, most)
 			}
 			if kill {
 				w.awaitLog("Redis does not answer", 1)
@@ -189,12 +193,13 @@ func TestLimitsAreForAllWorkersTogether(t *testing.T) {
 			w.start(options...)
 			w.start(options...)
 			w.awaitLog(`"enriching"`, 2)
+			began := time.Now() // and not the first lookup, which may be late and those after it not
 			jobs := w.enrich(observables(n))
 			w.awaitEnds(n)
 			checkWorks(t, w, jobs, false)
 			log := w.ipqs.Log()
 			// Each process may begin with one at once.
-			if took, least := log[len(log)-1].At.Sub(log[0].At), (n-4)*time.Second/perSecond; took < least {
+			if took, least := log[len(log)-1].At.Sub(began), (n-4)*time.Second/perSecond; took < least {
 				t.Errorf("%d lookups began within %v, want %v at least: %d a second", n, took, least, perSecond)
 			}
 		})

@@ -38,7 +38,7 @@ func FuzzJobMessage(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
 		end(ctx, t, world, ends, body)
 		// Whatever came of the message is over: the next one to end is the next one sent.

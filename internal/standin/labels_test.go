@@ -22,8 +22,7 @@ func TestAnotherVerdictTakesItsOlderLabelsOff(t *testing.T) {
 	} {
 		t.Run(tt.version+tt.draft, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			defer cancel()
+			ctx := limited(t)
 			world := connector(ctx, t, standin.Options{Version: tt.version}, nil, "IPQS_CACHE_TTL=0")
 			const value = "https://example.com/turncoat"
 			world.IPQS.Script(ipqs.KindURL, value,
@@ -52,7 +51,7 @@ func TestAnotherVerdictTakesItsOlderLabelsOff(t *testing.T) {
 				if _, err := world.Platform.EnrichInDraft(ctx, id, openctitest.Manual, tt.draft); err != nil {
 					t.Fatal(err)
 				}
-				waiting, stop := context.WithTimeout(ctx, 20*time.Second)
+				waiting, stop := context.WithTimeout(ctx, time.Minute)
 				err := world.Platform.Wait(waiting, has(want...))
 				stop()
 				if err != nil {

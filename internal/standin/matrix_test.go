@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -131,15 +130,10 @@ func TestEveryReleaseTriggerAndEnd(t *testing.T) {
 }
 
 func (c *cell) run(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	ends := make(chan pipeline.Outcome, 10)
+	ctx := limited(t)
+	ends, observe := endings()
 	c.pushed = &pushed{}
-	c.world = connect(ctx, t, standin.Options{Version: c.version}, c.pushed, func(o pipeline.Outcome) {
-		if o.End != "" {
-			ends <- o
-		}
-	}, "CONNECTOR_SCOPE=Domain-Name", "CONNECTOR_AUTO_UPDATE=true")
+	c.world = connect(ctx, t, standin.Options{Version: c.version}, c.pushed, observe, "CONNECTOR_SCOPE=Domain-Name", "CONNECTOR_AUTO_UPDATE=true")
 	c.ask(ctx, t)
 	select {
 	case o := <-ends:

@@ -1,12 +1,10 @@
 package standin_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"regexp"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -20,26 +18,15 @@ import (
 // enriched has an observable enriched in a world of its own, and returns what was published.
 func enriched(t *testing.T, version string, o openctitest.Observable, answer ipqstest.Response, environ ...string) []message {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	ends, to := make(chan pipeline.Outcome, 10), &pushed{}
-	world := connect(ctx, t, standin.Options{Version: version}, to, func(o pipeline.Outcome) {
-		if o.End != "" {
-			ends <- o
-		}
-	}, environ...)
+	ctx := limited(t)
+	ends, observe := endings()
+	to := &pushed{}
+	world := connect(ctx, t, standin.Options{Version: version}, to, observe, environ...)
 	world.IPQS.Script(ipqs.KindURL, o.Value, answer)
 	if _, err := world.Platform.Enrich(ctx, world.Platform.AddObservable(o), openctitest.Manual); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case o := <-ends:
-		if o.End != pipeline.Published {
-			t.Fatalf("the job ended %s: %v, want it published", o.End, o.Fault)
-		}
-	case <-ctx.Done():
-		t.Fatal("the job did not end")
-	}
+	checkEnd(ctx, t, ends, pipeline.Published, "")
 	return to.all(t)
 }
 
@@ -161,8 +148,7 @@ func TestConfidenceIsTheUsersUnlessConfigured(t *testing.T) {
 // an administrator says so. They are jobs like others.
 func TestTriggerFiltersReplaceAuto(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
+	ctx := limited(t)
 	world := connector(ctx, t, standin.Options{Version: "6.2.0"}, nil, "CONNECTOR_AUTO=false")
 	id := world.Platform.AddObservable(openctitest.Observable{Type: "Domain-Name", Value: value})
 	if _, err := world.Platform.Enrich(ctx, id, openctitest.Auto); err == nil {
@@ -185,8 +171,7 @@ func TestTriggerFiltersReplaceAuto(t *testing.T) {
 // same again, which the platform takes for no change, and that is the end of it.
 func TestOurOwnChangeChangesNothingTheSecondTime(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
+	ctx := limited(t)
 	to := &pushed{}
 	world := connect(ctx, t, standin.Options{}, to, nil, "CONNECTOR_AUTO_UPDATE=true")
 	world.IPQS.Script(ipqs.KindURL, value, scored("87"), scored("87"))

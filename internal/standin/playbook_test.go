@@ -2,9 +2,7 @@ package standin_test
 
 import (
 	"bytes"
-	"context"
 	"testing"
-	"time"
 
 	"opencti-ipqs-worker/internal/opencti/openctitest"
 	"opencti-ipqs-worker/internal/standin"
@@ -34,14 +32,9 @@ func TestAPlaybookGoesOnOnceWhateverBecomesOfTheReply(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-			defer cancel()
-			ends := make(chan pipeline.Outcome, 10)
-			world := connector(ctx, t, standin.Options{}, func(o pipeline.Outcome) {
-				if o.End != "" {
-					ends <- o
-				}
-			})
+			ctx := limited(t)
+			ends, observe := endings()
+			world := connector(ctx, t, standin.Options{}, observe)
 			const value = "host.example.com"
 			if tt.refused {
 				world.IPQS.Script(ipqs.KindURL, value, ipqstest.Refusal(ipqstest.MessageInvalidURL))
@@ -51,18 +44,7 @@ func TestAPlaybookGoesOnOnceWhateverBecomesOfTheReply(t *testing.T) {
 			if _, err := world.Platform.Enrich(ctx, id, openctitest.ByPlaybook); err != nil {
 				t.Fatal(err)
 			}
-			select {
-			case o := <-ends:
-				var reason stages.Reason
-				if o.Fault != nil {
-					reason = o.Fault.Reason
-				}
-				if o.End != tt.end || reason != tt.reason {
-					t.Errorf("end = %s (%s), want %s (%s)", o.End, reason, tt.end, tt.reason)
-				}
-			case <-ctx.Done():
-				t.Fatal("the job did not end")
-			}
+			checkEnd(ctx, t, ends, tt.end, tt.reason)
 			answers := world.Platform.PlaybookAnswers()
 			if n := world.Platform.Requests()["PlaybookStep"]; n != tt.asked || len(answers) != 1 {
 				t.Fatalf("OpenCTI was told %d times and has %d answers, want %d and one", n, len(answers), tt.asked)

@@ -1,10 +1,8 @@
 package standin_test
 
 import (
-	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"opencti-ipqs-worker/internal/opencti/openctitest"
 	"opencti-ipqs-worker/internal/standin"
@@ -46,14 +44,9 @@ func TestWhatOpenCTIRefusesEndsAsItShould(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-			defer cancel()
-			ends := make(chan pipeline.Outcome, 10)
-			world := connector(ctx, t, standin.Options{}, func(o pipeline.Outcome) {
-				if o.End != "" {
-					ends <- o
-				}
-			})
+			ctx := limited(t)
+			ends, observe := endings()
+			world := connector(ctx, t, standin.Options{}, observe)
 			world.IPQS.Script(ipqs.KindURL, value, scored("87"))
 			if tt.code == "" {
 				world.Platform.LoseNext("Observable", 1)
@@ -65,18 +58,7 @@ func TestWhatOpenCTIRefusesEndsAsItShould(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			select {
-			case o := <-ends:
-				var reason stages.Reason
-				if o.Fault != nil {
-					reason = o.Fault.Reason
-				}
-				if o.End != tt.end || reason != tt.reason {
-					t.Errorf("end = %s (%s), want %s (%s)", o.End, reason, tt.end, tt.reason)
-				}
-			case <-ctx.Done():
-				t.Fatal("the job did not end")
-			}
+			checkEnd(ctx, t, ends, tt.end, tt.reason)
 			if err := world.Platform.WaitWorks(ctx, 1); err != nil {
 				t.Fatal(err)
 			}
@@ -101,8 +83,7 @@ func TestWhatOpenCTIRefusesEndsAsItShould(t *testing.T) {
 // of them ends for it.
 func TestATokenThatIsRefusedHoldsJobsBack(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
+	ctx := limited(t)
 	ended := make(chan pipeline.Outcome, 10)
 	paused := make(chan pipeline.Outcome, 1000)
 	world := connector(ctx, t, standin.Options{}, func(o pipeline.Outcome) {

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	watermill "github.com/ThreeDotsLabs/watermill/message"
 	"github.com/alicebob/miniredis/v2"
@@ -82,8 +81,7 @@ func TestSecretsStayWhereTheyAre(t *testing.T) {
 
 		redisPassword = "planted-redis-55d0"
 	)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
+	ctx := limited(t)
 	log, spans, reader, tap := &logtest.Log{}, tracetest.NewInMemoryExporter(), metric.NewManualReader(), &tap{}
 	ends := make(chan pipeline.Outcome, 100)
 	redis := miniredis.RunT(t)

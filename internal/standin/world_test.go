@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -25,11 +26,48 @@ import (
 	"opencti-ipqs-worker/internal/secrettest"
 	"opencti-ipqs-worker/internal/standin"
 	"opencti-ipqs-worker/pipeline"
+	"opencti-ipqs-worker/stages"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// limited is how long a test may take on a machine that is busy with others, too. It goes on until what the test has started
+// is closed.
+func limited(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// endings returns where the ends of jobs are told, and the observer that tells them.
+func endings() (<-chan pipeline.Outcome, func(pipeline.Outcome)) {
+	ends := make(chan pipeline.Outcome, 10)
+	return ends, func(o pipeline.Outcome) {
+		if o.End != "" {
+			ends <- o
+		}
+	}
+}
+
+// checkEnd waits for the next end and compares it.
+func checkEnd(ctx context.Context, t *testing.T, ends <-chan pipeline.Outcome, end pipeline.End, reason stages.Reason) {
+	t.Helper()
+	select {
+	case o := <-ends:
+		var got stages.Reason
+		if o.Fault != nil {
+			got = o.Fault.Reason
+		}
+		if o.End != end || got != reason {
+			t.Errorf("end = %s (%v), want %s (%s)", o.End, o.Fault, end, reason)
+		}
+	case <-ctx.Done():
+		t.Fatal("the job did not end")
+	}
+}
 
 // connector runs the connector in a new world until the test ends.
 func connector(ctx context.Context, tb testing.TB, o standin.Options, observe func(pipeline.Outcome), environ ...string) *standin.World {
