@@ -135,6 +135,7 @@ func TestACollectorOfMetricsThatIsAwayCostsNothing(t *testing.T) {
 	defer close(release)
 	t.Setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", server.URL)
 	t.Setenv("OTEL_METRIC_EXPORT_INTERVAL", "10")
+	t.Setenv("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "3600000") // who waited for it would wait an hour
 	var log bytes.Buffer
 	provider, _, shutdown, err := Metrics(t.Context(), Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err != nil {
@@ -148,12 +149,12 @@ func TestACollectorOfMetricsThatIsAwayCostsNothing(t *testing.T) {
 	for range 10_000 {
 		counter.Add(t.Context(), 1)
 	}
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("10,000 additions took %v while the collector hangs", took)
 	}
 	began = time.Now()
 	_ = shutdown(t.Context()) // it may say that the last metrics could not be sent
-	if took := time.Since(began); took > flushTimeout+2*time.Second {
+	if took := time.Since(began); took > flushTimeout+time.Minute {
 		t.Errorf("shutdown took %v, want at most about %v", took, flushTimeout)
 	}
 }

@@ -315,6 +315,7 @@ func TestCollectorThatHangs(t *testing.T) {
 			defer func() { _ = listener.Close() }()
 			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+listener.Addr().String())
 			t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+			t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "3600000") // who waited for it would wait an hour
 			provider, shutdown, err := Tracing(t.Context(), Options{})
 			if err != nil {
 				t.Fatal(err)
@@ -324,7 +325,7 @@ func TestCollectorThatHangs(t *testing.T) {
 				_, span := provider.Tracer("test").Start(t.Context(), "hop")
 				span.End()
 			}
-			if took := time.Since(begin); took > 5*time.Second {
+			if took := time.Since(begin); took > time.Minute {
 				t.Errorf("20,000 spans took %v, want them not to wait", took)
 			}
 			begin = time.Now()
@@ -333,7 +334,7 @@ func TestCollectorThatHangs(t *testing.T) {
 			if err := shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("shutdown() error = %v, want the deadline", err)
 			}
-			if took := time.Since(begin); took > 5*time.Second {
+			if took := time.Since(begin); took > time.Minute {
 				t.Errorf("shutdown() took %v, want it within its context", took)
 			}
 		})
