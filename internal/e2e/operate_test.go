@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"net/http"
 	"os/exec"
 	"slices"
 	"strings"
@@ -100,5 +101,54 @@ func checkTraceCommand(t *testing.T, w *world, j jaeger, asked job, want string,
 	}
 	if strings.Contains(out, asked.Value) {
 		t.Errorf("trace of %s shows the value of the observable", asked.work)
+	}
+}
+
+// The log level of a worker that runs is changed, and changed back, without a restart.
+func TestTheLogLevelIsChangedWhileItRuns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, ipqstest.Options{})
+	port := freePort(t)
+	probe := w.newProbe()
+	worker := w.start(append(probe.options(), "CONNECTOR_LOG_LEVEL=info", "WORKER_DEBUG_PORT="+port)...)
+	probe.awaitReady()
+	list, done := observables(3), 0
+	// told runs a job at a level, and reports whether the log has its requests.
+	told := func(level string) bool {
+		t.Helper()
+		request, err := http.NewRequestWithContext(w.ctx, http.MethodPut, "http://127.0.0.1:"+port+"/log-level", strings.NewReader(level))
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			t.Fatalf("PUT /log-level %s = %s", level, response.Status)
+		}
+		job := w.enrich(list[done : done+1])[0]
+		done++
+		if err := w.platform.WaitWorks(w.ctx, done); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(w.logs.String()) {
+			if strings.Contains(line, `"work_id":"`+job.work) && strings.Contains(line, `"message":"request"`) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, tt := range []struct {
+		level string
+		want  bool
+	}{{"info", false}, {"debug", true}, {"info", false}} {
+		if got := told(tt.level); got != tt.want {
+			t.Errorf("requests are in the log at level %s: %v, want %v", tt.level, got, tt.want)
+		}
+	}
+	if status := worker.stop(); status != 0 {
+		t.Errorf("exit status = %d after SIGTERM, want 0", status)
 	}
 }

@@ -4,11 +4,17 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
 	"opencti-ipqs-worker/ipqs"
 	"opencti-ipqs-worker/ipqs/ipqstest"
+	"opencti-ipqs-worker/pipeline"
+	"opencti-ipqs-worker/stages"
 )
 
 // What a worker under load shows to Prometheus: all that is promised, and nothing in a label that there may be any number
@@ -63,6 +69,7 @@ func TestMetricsUnderLoad(t *testing.T) {
 			t.Errorf("/metrics has something of job %s", j.work)
 		}
 	}
+	checkLabels(t, text)
 	if series := strings.Count(text, "\n"); series > 2500 {
 		t.Errorf("/metrics has %d lines, want no more than a thousand or two", series)
 	}
@@ -83,6 +90,51 @@ func TestMetricsUnderLoad(t *testing.T) {
 	for _, secret := range []string{token, key} {
 		if strings.Contains(text, secret) {
 			t.Error("/metrics has a secret")
+		}
+	}
+}
+
+// checkLabels sees that every label is one that we know, with a value out of a set that we know.
+func checkLabels(t *testing.T, text string) {
+	t.Helper()
+	reasons := []string{""}
+	for _, reason := range stages.Reasons() {
+		reasons = append(reasons, string(reason))
+	}
+	closed := map[string][]string{
+		"hop": pipeline.HopNames(), "reason": reasons,
+		"class":   {"skip", "transient", "throttled", "account_wide", "permanent", "pending", "stopping"},
+		"outcome": {"ok", "skip", "transient", "throttled", "account_wide", "permanent", "pending", "stopping", "passed_on", "published", "skipped", "dead_lettered", "parked", "paused", "returned", "dropped"},
+		"how":     {"in_hand", "parked", "paused"}, "delivery": {"first", "retry", "redelivery"}, "queue": {"work", "retry", "poison"},
+		"end": {"published", "skipped", "dead_lettered"}, "dependency": {"opencti", "rabbitmq", "ipqs", "redis", "callback"},
+		"kind":  {"ip", "email", "phone", "url", "leaked/email", "leaked/username", "leaked/password"},
+		"event": {"hit", "joined", "asked", "spent", "denied", "held"}, "lane": {"urgent", "others"},
+		"service_peer_name": {"ipqs", "opencti"}, "http_request_method": {"GET", "POST"}, "server_address": {"127.0.0.1"},
+		"url_template": {"/graphql", "/ip", "/email", "/phone", "/url", "/leaked/username", "/leaked/password", "/leaked/email"},
+	}
+	open := map[string]*regexp.Regexp{ // by their form
+		"le": regexp.MustCompile(`^(\+Inf|[0-9.e+-]+)$`), "quantile": regexp.MustCompile(`^[0-9.]+$`),
+		"state":                     regexp.MustCompile(`^(closed|half_open|open|idle|running|stopped)$`),
+		"http_response_status_code": regexp.MustCompile(`^[1-5]\d\d$`), "error_type": regexp.MustCompile(`^([45]\d\d|timeout|network|canceled|other)$`),
+		"graphql_operation_name": regexp.MustCompile(`^[A-Z][A-Za-z]{1,30}$`),
+		"version":                regexp.MustCompile(`^\S{1,60}$`), "go_version": regexp.MustCompile(`^go1\.\d+`),
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, family := range families {
+		if strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "process_") || name == "target_info" {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			for _, l := range m.GetLabel() {
+				form, formed := open[l.GetName()]
+				if formed && !form.MatchString(l.GetValue()) || !formed && !slices.Contains(closed[l.GetName()], l.GetValue()) {
+					t.Errorf("%s has the label %s=%q, which is in no closed set", name, l.GetName(), l.GetValue())
+				}
+			}
 		}
 	}
 }
