@@ -3,6 +3,9 @@ package doctor_test
 import (
 	"crypto/tls"
 	"net/http"
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,6 +37,25 @@ func without(names ...string) openctitest.User {
 	}
 	user.Capabilities = left
 	return user
+}
+
+// documentedCapabilities reads the table in docs/security.md.
+func documentedCapabilities(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/security.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## The token of OpenCTI\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var names []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\|").FindAllStringSubmatch(section, -1) {
+		names = append(names, m[1])
+	}
+	if len(names) < 5 {
+		t.Fatalf("found the capabilities %v in docs/security.md, want 5 or more", names)
+	}
+	return names
 }
 
 // Each set-up has one thing wrong with it, or nothing, and the doctor names that and nothing else.
@@ -117,6 +139,15 @@ func TestDiagnoses(t *testing.T) {
 		{
 			name: "a platform that loses what is counted", version: "6.8.10", breaks: func(*testing.T, *world) {},
 			want: diagnosis{"opencti", doctor.Warn, "its release is 6.8.10, which loses objects", "upgrade OpenCTI to 7.260510"},
+		},
+		{
+			name: "a user with the capabilities that docs/security.md lists, and no other",
+			breaks: func(t *testing.T, w *world) {
+				user := openctitest.ConnectorUser()
+				user.Capabilities = documentedCapabilities(t)
+				w.platform.SetUser(user)
+			},
+			want: diagnosis{"token", doctor.OK, "who may do all that is needed", ""},
 		},
 		{
 			name:   "a user who is no connector",
