@@ -22,70 +22,79 @@ const (
 // lost, the jobs in hand go on, and the broker hands out their messages again: then there are two copies of a job, of which
 // only one may publish, end a work or answer a playbook. Its methods are safe for concurrent use.
 type Copies struct {
-	mu    sync.Mutex
-	known map[string]*ended
-	order []string // keys of what has ended, oldest first
+	mu     sync.Mutex
+	ending map[string]claim
+	ended  map[string]end
+	order  []string // keys of what has ended, oldest first
 }
 
-// ended is a job that is about to end, or has.
-type ended struct {
-	over     chan struct{} // closed when it has ended, or will not for now
+// claim is held by the copy that is about to end a job.
+type claim struct {
+	over     chan struct{} // closed when the job has ended, or will not for now
 	repeated bool          // the copy that ends it may be the second one
-	at       time.Time     // when it ended; zero before
+}
+
+// end is small, as there may be many.
+type end struct {
+	at       int64 // Unix seconds
+	repeated bool
 }
 
 // NewCopies returns a memory without anything in it.
-func NewCopies() *Copies { return &Copies{known: make(map[string]*ended)} }
+func NewCopies() *Copies {
+	return &Copies{ending: make(map[string]claim), ended: make(map[string]end)}
+}
 
-// claim returns nil when the caller alone may end the job now, and then has to call settle. Else it returns the other copy,
-// which ends the job or has ended it. Two messages about a job are copies when at least one of them may have been handed out
-// before.
-func (c *Copies) claim(key string, repeated bool, now time.Time) *ended {
+// claim returns mine when the caller alone may end the job now, and then has to call settle. Else another copy has ended it, or
+// is about to: then over is closed when it has, or will not for now. Two messages about a job are copies when at least one of
+// them may have been handed out before.
+func (c *Copies) claim(key string, repeated bool, now time.Time) (mine bool, over <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.forget(now)
-	other := c.known[key]
-	if other != nil && (repeated || other.repeated) {
-		return other
+	if c.copyEnded(key, repeated, now) {
+		return false, nil
 	}
-	if other == nil {
-		c.known[key] = &ended{over: make(chan struct{}), repeated: repeated}
+	other, taken := c.ending[key]
+	switch {
+	case !taken:
+		c.ending[key] = claim{over: make(chan struct{}), repeated: repeated}
+	case repeated || other.repeated:
+		return false, other.over
 	}
-	return nil
+	return true, nil
 }
 
 // settle says what came of a claim: the job has ended, or has not and comes again.
 func (c *Copies) settle(key string, done bool, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	job := c.known[key]
-	if job == nil || !job.at.IsZero() { // settled by one that is no copy, but has the same name
+	mine, ok := c.ending[key]
+	if !ok { // settled by one that is no copy, but has the same name
 		return
 	}
-	if done {
-		job.at = now
+	delete(c.ending, key)
+	if _, before := c.ended[key]; done && !before {
+		c.ended[key] = end{at: now.Unix(), repeated: mine.repeated}
 		c.order = append(c.order, key)
-	} else {
-		delete(c.known, key)
 	}
-	close(job.over)
+	close(mine.over)
 }
 
 // has reports whether another copy of the job has ended.
 func (c *Copies) has(key string, repeated bool, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.forget(now)
-	other := c.known[key]
-	return other != nil && !other.at.IsZero() && (repeated || other.repeated)
+	return c.copyEnded(key, repeated, now)
 }
 
-// forget drops what is no longer to be remembered. The lock is held.
-func (c *Copies) forget(now time.Time) {
-	for len(c.order) > 0 && (len(c.order) > mostCopies || now.Sub(c.known[c.order[0]].at) > copiesFor) {
-		delete(c.known, c.order[0])
+// copyEnded is has with the lock held. It forgets what is no longer to be remembered.
+func (c *Copies) copyEnded(key string, repeated bool, now time.Time) bool {
+	for len(c.order) > 0 && (len(c.order) > mostCopies || now.Unix()-c.ended[c.order[0]].at > int64(copiesFor.Seconds())) {
+		delete(c.ended, c.order[0])
 		c.order = c.order[1:]
 	}
+	other, ok := c.ended[key]
+	return ok && (repeated || other.repeated)
 }
 
 // copyKey names what a job's copies have in common. A replay is no copy of what it replays.
@@ -126,13 +135,16 @@ func (p *Pipeline) once(hop Hop) message.HandlerMiddleware {
 // an error, when the wait is cut short, and this one goes back to its queue.
 func (p *Pipeline) only(ctx context.Context, trip *trip) (mine bool, err error) {
 	for key := copyKey(trip); !trip.claimed && trip.job.ID != ""; {
-		other := p.Copies.claim(key, trip.repeated, p.Now())
-		if other == nil {
-			trip.claimed = true
+		over := (<-chan struct{})(nil)
+		if trip.claimed, over = p.Copies.claim(key, trip.repeated, p.Now()); trip.claimed {
 			break
 		}
+		if over == nil {
+			trip.fate = dropped
+			return false, nil
+		}
 		select {
-		case <-other.over:
+		case <-over:
 		case <-p.stopping:
 			err = errors.New("another copy of the job is in hand, and the worker stops")
 		case <-ctx.Done():
@@ -141,10 +153,6 @@ func (p *Pipeline) only(ctx context.Context, trip *trip) (mine bool, err error) 
 		if err != nil {
 			trip.fault = &stages.Fault{Class: stages.Stopping, Reason: stages.ReasonStopping, Err: err}
 			return false, trip.fault
-		}
-		if p.Copies.has(key, trip.repeated, p.Now()) {
-			trip.fate = dropped
-			return false, nil
 		}
 	}
 	return true, nil

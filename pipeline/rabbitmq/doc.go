@@ -2,7 +2,7 @@
 //
 // Its publisher and subscriber are pipelined: one channel and one consumer per topic with up to Topic.Prefetch messages in
 // hand, acked together where they are contiguous; one channel and one goroutine per destination that publishes, with up to
-// 1024 publications waiting for their confirms. Publishing is persistent, mandatory and confirmed. Two connections, one to
+// 256 publications waiting for their confirms. Publishing is persistent, mandatory and confirmed. Two connections, one to
 // consume and one to publish, come back by themselves, and a broker that blocks publishing does not hold up acks.
 //
 // From watermill-amqp come the configuration of connections (ConnectionConfig with TLS and ReconnectConfig), the Marshaler

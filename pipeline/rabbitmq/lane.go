@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// maxUnconfirmed is how many publications of a lane may wait for their confirms.
-	maxUnconfirmed = 1024
+	// maxUnconfirmed is how many publications of a lane may wait for their confirms: more make none faster, and the client
+	// keeps a place for the return of each, a quarter of a kilobyte.
+	maxUnconfirmed = 256
 	// maxSends is how often a publication is sent whose connection was lost before its confirm.
 	maxSends = 3
 )
