@@ -58,7 +58,7 @@ func creditOptions() []Option {
 			set:         into(func(c *Config) *time.Duration { return &c.Credits.NegativeTTL }, parseDuration(0, 24*time.Hour)),
 		},
 		{
-			Env: "IPQS_CACHE_SIZE", Kind: Number, Default: "10000", For: ForEnrich,
+			Env: "IPQS_CACHE_SIZE", Kind: Number, Default: "5000", For: ForEnrich,
 			Description: "Answers that each process keeps in memory, some 2 KB each.",
 			Accepts:     "a whole number from 1 to 10000000",
 			Least:       1, Most: 10_000_000,

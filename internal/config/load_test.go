@@ -35,7 +35,7 @@ func defaults() Config {
 			CacheTTL: map[string]time.Duration{
 				"ip": 24 * time.Hour, "email": 24 * time.Hour, "phone": 72 * time.Hour, "url": 6 * time.Hour, "leak": 24 * time.Hour,
 			},
-			NegativeTTL: 10 * time.Minute, CacheSize: 10_000, AccountInterval: 10 * time.Minute, RateShare: 1,
+			NegativeTTL: 10 * time.Minute, CacheSize: 5_000, AccountInterval: 10 * time.Minute, RateShare: 1,
 		},
 		Playbook: Playbook{MaxWait: 30 * time.Second},
 		MQ:       MQ{RejectUnauthorized: true},
