@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"regexp"
@@ -70,6 +72,7 @@ func TestMetricsUnderLoad(t *testing.T) {
 		}
 	}
 	checkLabels(t, text)
+	checkExemplars(t, w, probe)
 	if series := strings.Count(text, "\n"); series > 2500 {
 		t.Errorf("/metrics has %d lines, want no more than a thousand or two", series)
 	}
@@ -90,6 +93,37 @@ func TestMetricsUnderLoad(t *testing.T) {
 	for _, secret := range []string{token, key} {
 		if strings.Contains(text, secret) {
 			t.Error("/metrics has a secret")
+		}
+	}
+}
+
+// checkExemplars sees that the latencies of requests lead to traces that are there.
+func checkExemplars(t *testing.T, w *world, probe *probe) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(w.ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/metrics", probe.port), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
+	response, err := probe.client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, peer := range []string{"ipqs", "opencti"} {
+		line := regexp.MustCompile(`(?m)^http_client_request_duration_seconds_bucket\{[^}]*service_peer_name="` + peer + `"[^}]*\} \d+ # \{[^}]*trace_id="([0-9a-f]{32})"`)
+		found := line.FindAllSubmatch(text, -1)
+		if len(found) == 0 {
+			t.Errorf("OpenMetrics has no exemplar of a request to %s", peer)
+		}
+		for _, f := range found {
+			if err := w.collector.wait(w.ctx, func() bool { return len(w.collector.hops(string(f[1]))) > 0 }); err != nil {
+				t.Errorf("the exemplar of a request to %s leads to trace %s, which is not there: %v", peer, f[1], err)
+			}
 		}
 	}
 }

@@ -222,6 +222,24 @@ func checkLines(t *testing.T, got told) {
 			checkLine(t, l, id, what == played)
 		}
 	}
+	// At debug there is what was asked and answered, what of the entity was read, and how the score came about.
+	for _, message := range []string{"request", "answer", "entity resolved", "score calculated", "bundle made", "trip ended"} {
+		if !slices.ContainsFunc(byJob[got.jobs[plain]], func(l line) bool { return l.Message == message && l.Level == "DEBUG" }) {
+			t.Errorf("the job that is %s has no line %q", plain, message)
+		}
+	}
+	// One line for each trouble, where it was decided what becomes of the job.
+	for what, want := range map[string][]string{plain: nil, repeated: nil, unlucky: {"WARNING"}, refused: {"ERROR"}, private: nil, played: nil} {
+		var levels []string
+		for _, l := range byJob[got.jobs[what]] {
+			if l.Level == "WARNING" || l.Level == "ERROR" {
+				levels = append(levels, l.Level)
+			}
+		}
+		if diff := cmp.Diff(want, levels); diff != "" {
+			t.Errorf("warnings and errors of the job that is %s (-want +got):\n%s", what, diff)
+		}
+	}
 	for _, l := range byJob[""] { // what could not be read
 		if l.Attributes["trace_id"] == nil || l.Attributes["hop"] != "resolve" || l.Attributes["attempt"] == nil {
 			t.Errorf("line %s has no trace, hop or attempt", l.text)
