@@ -62,3 +62,18 @@ func TestOnATerminal(t *testing.T) {
 		})
 	}
 }
+
+// The demo shows its bar in the same way.
+func TestDemoOnATerminal(t *testing.T) {
+	t.Parallel()
+	terminal, read := ptytest.Open(t)
+	var out bytes.Buffer
+	status := execute(t.Context(), func() {}, []string{"demo", "--jobs", "4"}, stdio{strings.NewReader(""), &out, terminal}, nil)
+	said := read()
+	if status != exitOK || !strings.Contains(out.String(), "4 jobs in") {
+		t.Fatalf("demo = %d, writes %q and %q", status, out.String(), said)
+	}
+	if !strings.HasSuffix(said, "█ 4/4 jobs\r\x1b[K") || strings.Contains(out.String(), "\x1b") {
+		t.Errorf("demo shows %q, want a bar that goes away, and %q without one", said, out.String())
+	}
+}

@@ -7,7 +7,8 @@ import (
 	"sync"
 )
 
-// progress shows how far the jobs are: on a terminal in one line that is written over, else in a line every tenth.
+// progress shows how far the jobs are: on a terminal in one line that is written over, and gone at the end; else in a line
+// every tenth.
 type progress struct {
 	out      io.Writer
 	terminal bool
@@ -40,6 +41,6 @@ func (p *progress) done() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.terminal {
-		_, _ = fmt.Fprintln(p.out)
+		_, _ = io.WriteString(p.out, "\r\x1b[K")
 	}
 }
