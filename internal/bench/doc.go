@@ -10,6 +10,6 @@
 //
 // The rows: the hops alone against what the bare AMQP client does with the same guarantees ([Bench.Hops]) and against
 // watermill-amqp's own publisher and subscriber ([Bench.Stock]); the whole worker, a process of its own between stand-ins for
-// OpenCTI and IPQS in another one ([Bench.Whole], [Bench.Slow], [Bench.Scale], [Bench.Latency], [Bench.Growth], [Bench.Manual],
-// [Bench.Start]); the five stages without a broker ([Bench.Embedded]); and the stages one by one ([Bench.Micro]).
+// OpenCTI and IPQS in another one ([Bench.Whole], [Bench.Tracing], [Bench.Slow], [Bench.Scale], [Bench.Latency],
+// [Bench.Growth], [Bench.Manual], [Bench.Start]); the five stages without a broker ([Bench.Embedded]); and the stages one by one ([Bench.Micro]).
 package bench

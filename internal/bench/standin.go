@@ -53,6 +53,8 @@ type State struct {
 	Took []time.Duration `json:"took"`
 	// Manual is the same of the works whose id says so.
 	Manual []time.Duration `json:"manual"`
+	// Traced is how many bytes of spans came.
+	Traced int64 `json:"traced"`
 }
 
 // Version is the release of OpenCTI that is stood in for.
@@ -109,7 +111,11 @@ func (s *Standins) reset(wait time.Duration) {
 	s.state, s.wait = State{Requests: make(map[string]int), Registered: registered}, wait
 }
 
-// ServeHTTP answers for OpenCTI below /graphql, for IPQS below /api/json, and to the benchmark below /control.
+// tracesPath is where spans are taken, and counted.
+const tracesPath = "/v1/traces"
+
+// ServeHTTP answers for OpenCTI below /graphql, for IPQS below /api/json, for a collector of spans at [tracesPath], and to the
+// benchmark below /control.
 func (s *Standins) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	switch {
@@ -117,6 +123,11 @@ func (s *Standins) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.graphQL(w, r, began)
 	case strings.HasPrefix(r.URL.Path, "/api/json/"):
 		s.lookup(w, r, began)
+	case r.URL.Path == tracesPath: // an empty answer is that all was taken
+		n, _ := io.Copy(io.Discard, r.Body) // the rest is missing in what is counted
+		s.mu.Lock()
+		s.state.Traced += n
+		s.mu.Unlock()
 	case r.URL.Path == "/control/reset":
 		wait, _ := time.ParseDuration(r.URL.Query().Get("latency")) // none is none
 		s.reset(wait)

@@ -4,6 +4,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -49,6 +50,49 @@ func (b *Bench) Whole(ctx context.Context, row *Row) error {
 	rate, cpu := row.of("worker", "jobs/s"), row.of("worker", "ms CPU/job")
 	b.whole = rate
 	row.reach(rate >= 500 && cpu <= 2, "%.0f jobs/s, %.2f ms CPU, %.2f GraphQL requests per job", rate, cpu, row.of("GraphQL requests", "per job"))
+	return nil
+}
+
+// Tracing measures what traces cost the worker.
+func (b *Bench) Tracing(ctx context.Context, row *Row) error {
+	row.Name = "tracing"
+	row.How = "The whole worker without traces, with one job in a hundred traced, and with all; spans go over HTTP to the process of the " +
+		"stand-ins, which takes and drops them."
+	row.Target = "1 % traced: ≥ 0.97 of the rate without"
+	w, err := b.newWorld(ctx)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	endpoint := "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=" + w.standins.address + tracesPath
+	ways := []struct {
+		name        string
+		environment []string
+	}{
+		{"off", nil},
+		{"1 %", []string{endpoint, "OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0.01"}},
+		{"100 %", []string{endpoint}},
+	}
+	err = b.turns(ctx, len(ways), func(i int) error {
+		n := b.count(6000)
+		r, err := w.whole(ctx, n, 0, ways[i].environment...)
+		if err != nil {
+			return fmt.Errorf("%s: %w", ways[i].name, err)
+		}
+		row.add(ways[i].name, "jobs/s", r.rate)
+		row.add(ways[i].name, "ms CPU/job", milliseconds(r.cpu))
+		row.add(ways[i].name, "bytes of spans/job", float64(r.state.Traced)/float64(n))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if row.of("1 %", "bytes of spans/job") == 0 || row.of("100 %", "bytes of spans/job") == 0 {
+		return errors.New("no spans came")
+	}
+	of := func(name, unit string) float64 { return ratio(row.of(name, unit), row.of("off", unit)) }
+	row.reach(of("1 %", "jobs/s") >= 0.97, "rate: 1 %% %.3f, 100 %% %.2f; CPU: 1 %% %.3f, 100 %% %.2f",
+		of("1 %", "jobs/s"), of("100 %", "jobs/s"), of("1 %", "ms CPU/job"), of("100 %", "ms CPU/job"))
 	return nil
 }
 
