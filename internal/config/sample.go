@@ -22,11 +22,13 @@ func Tracing() []Variable {
 		{"OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf (the default, port 4318) or grpc (port 4317)."},
 		{"OTEL_EXPORTER_OTLP_HEADERS", "Headers for the collector: name=value,name=value."},
 		{"OTEL_TRACES_EXPORTER", "otlp, console (to standard error) or none."},
-		{"OTEL_TRACES_SAMPLER", "Which jobs are traced: parentbased_always_on (the default), parentbased_traceidratio, …"},
-		{"OTEL_TRACES_SAMPLER_ARG", "Share of jobs for a ratio sampler, such as 0.01."},
-		{"OTEL_SERVICE_NAME", "Name of the service in traces."},
+		{"OTEL_TRACES_SAMPLER", "Which jobs are traced: always_on, always_off, traceidratio, or parentbased_ and one of them (default: parentbased_always_on)."},
+		{"OTEL_TRACES_SAMPLER_ARG", "Share of jobs for a traceidratio sampler, from 0 to 1, such as 0.01."},
+		{"OTEL_METRICS_EXPORTER", "otlp or console have metrics sent too, beside /metrics; prometheus and none do not."},
+		{"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "Address of a collector for metrics, such as http://localhost:4318/v1/metrics. With it, they are sent too."},
+		{"OTEL_SERVICE_NAME", "Name of the service in traces and metrics."},
 		{"OTEL_RESOURCE_ATTRIBUTES", "More about this process: key=value,key=value."},
-		{"OTEL_SDK_DISABLED", "true switches tracing off."},
+		{"OTEL_SDK_DISABLED", "true switches traces and metrics off."},
 	}
 }
 
@@ -78,7 +80,7 @@ func Sample() []byte {
 	list := func(heading string, variables []Variable) {
 		b.WriteString("\n# " + heading + ", in the environment only:\n#\n")
 		for _, v := range variables {
-			fmt.Fprintf(&b, "#   %-28s %s\n", v.Env, v.Description)
+			fmt.Fprintf(&b, "#   %-35s %s\n", v.Env, v.Description)
 		}
 	}
 	list("Access to OpenCTI and IPQualityScore", append(variables, Proxies()...))
