@@ -53,7 +53,7 @@ func (w *world) scored(jobs []job) {
 	open := func(j job) bool {
 		o, _ := w.platform.Observable(j.id)
 		work, _ := w.platform.Work(j.work)
-		return o.Score == nil || work.Status != "complete"
+		return o.Score == nil || work.Status != "complete" || work.ProcessedTimes == 0
 	}
 	if err := w.platform.Wait(w.ctx, func() bool { return !slices.ContainsFunc(jobs, open) }); err != nil {
 		i := slices.IndexFunc(jobs, open)

@@ -306,13 +306,14 @@ func (p *Platform) Wait(ctx context.Context, done func() bool) error {
 	}
 }
 
-// WaitWorks waits until there are n works and all of them are complete.
+// WaitWorks waits until there are n works, all of them are complete, and the connector has ended each: a work is complete as
+// soon as all is imported that was announced, which may be before the connector comes to say that it is done.
 func (p *Platform) WaitWorks(ctx context.Context, n int) error {
 	return p.Wait(ctx, func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for _, w := range p.works {
-			if w.Status != statusComplete {
+			if w.Status != statusComplete || w.ProcessedTimes == 0 && !w.Forced {
 				return false
 			}
 		}

@@ -1,6 +1,7 @@
 package openctitest
 
 import (
+	"context"
 	"testing"
 )
 
@@ -100,5 +101,27 @@ func TestWorksAreToldApart(t *testing.T) {
 	}
 	if len(ids) != 50 || len(p.Works()) != 50 {
 		t.Errorf("%d ids and %d works of 50 jobs", len(ids), len(p.Works()))
+	}
+}
+
+// A work that is complete because all of it is imported is still to be ended by the connector.
+func TestWaitWorksWaitsForTheEnd(t *testing.T) {
+	t.Parallel()
+	p, broker := registered(t, "7.260817")
+	id, _ := enrich(t, p, broker, "198.51.100.7")
+	edit(t, p, id, `toReceived(message: "m")`)
+	edit(t, p, id, "addExpectations(expectations: 1)")
+	edit(t, p, id, "reportExpectation")
+	if w, _ := p.Work(id); w.Status != statusComplete {
+		t.Fatalf("work = %+v, want it complete", w)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := p.WaitWorks(over, 1); err == nil {
+		t.Error("WaitWorks() = nil before the connector has ended the work, want it to wait")
+	}
+	edit(t, p, id, `toProcessed(message: "done", inError: false)`)
+	if err := p.WaitWorks(t.Context(), 1); err != nil {
+		t.Errorf("WaitWorks() = %v, want nil", err)
 	}
 }
