@@ -140,7 +140,8 @@ func (c *chaos) tell(jobs []job) (published, failed []job, twice int) {
 			again += work.ProcessedTimes - 1
 			said := make(map[string]bool)
 			for _, m := range slices.Concat(work.Messages, work.Errors) {
-				if m.Message != "" { // reports on objects have none
+				// Reports on objects say nothing, and what is said on the way is no end: that the job is being worked on, or waits.
+				if m.Message != "" && !strings.HasPrefix(m.Message, "IPQS: the job ") {
 					said[m.Message] = true
 				}
 			}
