@@ -22,8 +22,8 @@ import (
 )
 
 // softMemory is from how much memory on garbage is collected at once instead of when the heap has doubled: a worker needs
-// some 30 MiB, and a few large messages would leave as many hundred behind. GOMEMLIMIT sets another one.
-const softMemory = 150 << 20
+// some 60 MiB, and a few large messages would leave as many hundred behind. GOMEMLIMIT sets another one.
+const softMemory = 110 << 20
 
 func (p *program) runCommand() *cobra.Command {
 	var hops, concurrency []string
