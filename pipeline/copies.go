@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"sync"
 	"time"
 
@@ -24,8 +25,11 @@ const (
 type Copies struct {
 	mu     sync.Mutex
 	ending map[string]claim
-	ended  map[string]end
-	order  []string // keys of what has ended, oldest first
+	// What has ended is known by the hash of its key alone, as there is much of it: that a job which was handed out twice is
+	// taken for another one happens once in 10¹⁵ times.
+	seed  maphash.Seed
+	ended map[uint64]end
+	order []uint64 // keys of ended, oldest first
 }
 
 // claim is held by the copy that is about to end a job.
@@ -34,15 +38,15 @@ type claim struct {
 	repeated bool          // the copy that ends it may be the second one
 }
 
-// end is small, as there may be many.
+// end is when a job ended.
 type end struct {
-	at       int64 // Unix seconds
+	at       uint32 // Unix seconds
 	repeated bool
 }
 
 // NewCopies returns a memory without anything in it.
 func NewCopies() *Copies {
-	return &Copies{ending: make(map[string]claim), ended: make(map[string]end)}
+	return &Copies{ending: make(map[string]claim), seed: maphash.MakeSeed(), ended: make(map[uint64]end)}
 }
 
 // claim returns mine when the caller alone may end the job now, and then has to call settle. Else another copy has ended it, or
@@ -73,9 +77,10 @@ func (c *Copies) settle(key string, done bool, now time.Time) {
 		return
 	}
 	delete(c.ending, key)
-	if _, before := c.ended[key]; done && !before {
-		c.ended[key] = end{at: now.Unix(), repeated: mine.repeated}
-		c.order = append(c.order, key)
+	hash := maphash.String(c.seed, key)
+	if _, before := c.ended[hash]; done && !before {
+		c.ended[hash] = end{at: uint32(now.Unix()), repeated: mine.repeated} //nolint:gosec // until 2106
+		c.order = append(c.order, hash)
 	}
 	close(mine.over)
 }
@@ -89,11 +94,11 @@ func (c *Copies) has(key string, repeated bool, now time.Time) bool {
 
 // copyEnded is has with the lock held. It forgets what is no longer to be remembered.
 func (c *Copies) copyEnded(key string, repeated bool, now time.Time) bool {
-	for len(c.order) > 0 && (len(c.order) > mostCopies || now.Unix()-c.ended[c.order[0]].at > int64(copiesFor.Seconds())) {
+	for len(c.order) > 0 && (len(c.order) > mostCopies || now.Unix()-int64(c.ended[c.order[0]].at) > int64(copiesFor.Seconds())) {
 		delete(c.ended, c.order[0])
 		c.order = c.order[1:]
 	}
-	other, ok := c.ended[key]
+	other, ok := c.ended[maphash.String(c.seed, key)]
 	return ok && (repeated || other.repeated)
 }
 
