@@ -63,6 +63,7 @@ type Breaker struct {
 	until   time.Time // while open: when a probe is allowed
 	changes []change  // not yet told to onChange
 	telling bool
+	last    string // why the last failure was one
 }
 
 type change struct{ from, to State }
@@ -126,8 +127,21 @@ func (b *Breaker) Lookup(ctx context.Context, q Query) (*Report, error) {
 	outcome := neither // also if the Lookuper panics
 	defer func() { settle(outcome) }()
 	report, err := b.next.Lookup(ctx, q)
-	outcome = outcomeOf(err)
+	if outcome = outcomeOf(err); outcome == failure {
+		b.mu.Lock()
+		b.last = groundOf(err) // before it counts: it may be the one that opens the breaker
+		b.mu.Unlock()
+	}
 	return report, err
+}
+
+// LastFailure says what the last failure was, such as "/ip: dial tcp 192.0.2.7:443: connect: connection refused", or "" if
+// there was none yet. It is in our own words or the network's: neither the key nor anything of a question or an answer is in
+// it.
+func (b *Breaker) LastFailure() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.last
 }
 
 // outcome is what a lookup says about whether IPQS works.

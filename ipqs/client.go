@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -223,10 +224,11 @@ func (c *Client) noAnswer(ctx context.Context, q Query, status int, err error) e
 		return fmt.Errorf("asking %s: %w", q.Kind, ErrUpload)
 	}
 	class, _ := classify(answer{query: q})
-	e := &APIError{Class: class, Kind: q.Kind, Status: status}
+	e := &APIError{Class: class, Kind: q.Kind, Status: status, ground: quote(c.scrub(networkGround(err), q))}
 	if timeout, ok := errors.AsType[net.Error](err); errors.Is(err, context.DeadlineExceeded) || ok && timeout.Timeout() {
 		e.cause = context.DeadlineExceeded
 		e.Message = "no answer in time"
+		e.ground = cmp.Or(e.ground, e.Message)
 		return e
 	}
 	// A url.Error is the method and the whole URL in front of the reason. The reason may quote the answer.
@@ -237,11 +239,28 @@ func (c *Client) noAnswer(ctx context.Context, q Query, status int, err error) e
 	return e
 }
 
+// networkGround is why there was no answer, where the error is one that quotes neither a request nor an answer, else "".
+func networkGround(err error) string {
+	if failed, ok := errors.AsType[*net.OpError](err); ok {
+		return failed.Error()
+	}
+	if untrusted, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return untrusted.Error()
+	}
+	for _, known := range []error{http.ErrSchemeMismatch, io.ErrUnexpectedEOF, io.EOF} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
+	}
+	return ""
+}
+
 // refusal is the error of an answer that is no report. The sentence is what IPQS said in it.
 func (c *Client) refusal(header http.Header, a answer, sentence string) error {
 	sentence = scrub(sentence, c.key, a.query.Value)
 	a.message = strings.ToLower(sentence)
 	class, ours := classify(a)
+	ground := ours
 	sentence = c.scrub(sentence, a.query)
 	if to, err := url.Parse(header.Get("Location")); err == nil && to.Host != "" {
 		// The path and the query of the new place may repeat the question.
@@ -253,6 +272,7 @@ func (c *Client) refusal(header http.Header, a answer, sentence string) error {
 		Status:     a.status,
 		Message:    quote(cmp.Or(sentence, ours)),
 		RetryAfter: retryAfter(header.Get("Retry-After"), time.Now()),
+		ground:     ground,
 	}
 }
 

@@ -99,7 +99,8 @@ type APIError struct {
 	// RetryAfter is how long the server, or the breaker, asked to wait; 0 if nobody did.
 	RetryAfter time.Duration
 
-	cause error // context.DeadlineExceeded or nil; other causes may quote the request
+	cause  error  // context.DeadlineExceeded or nil; other causes may quote the request
+	ground string // why, in our own words or the network's: nothing of what was asked or answered; "" is what the class says
 }
 
 // Error says what was looked up (not its value), and why it failed.
@@ -112,6 +113,26 @@ func (e *APIError) Error() string {
 		return fmt.Sprintf("looking up %s: %s", e.Kind, message)
 	}
 	return fmt.Sprintf("looking up %s: %s (HTTP %d)", e.Kind, message, e.Status)
+}
+
+// groundOf says of a failure which endpoint was asked, what came of it, and nothing of the question or of the answer. It may
+// be shown for as long as the failure matters, to who has nothing to do with that one lookup.
+func groundOf(err error) string {
+	e, ok := errors.AsType[*APIError](err)
+	if !ok {
+		e = &APIError{Class: ClassUnavailable}
+	}
+	text := e.ground
+	if text == "" && e.Class.Err() != nil {
+		text = strings.TrimPrefix(e.Class.Err().Error(), "ipqs: ")
+	}
+	if e.Kind != "" {
+		text = "/" + string(e.Kind) + ": " + text
+	}
+	if e.Status != 0 {
+		text += fmt.Sprintf(" (HTTP %d)", e.Status)
+	}
+	return text
 }
 
 // Is reports whether target is the sentinel of the error's class.

@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"opencti-ipqs-worker/internal/health"
+	"opencti-ipqs-worker/internal/logtest"
 	"opencti-ipqs-worker/internal/telemetry"
 	"opencti-ipqs-worker/ipqs"
 )
@@ -78,6 +80,36 @@ func TestALostRedisIsNamedAndDoesNotDecide(t *testing.T) {
 	}
 }
 
+// Who reads the log, /readyz or status learns why IPQS is not asked, and nothing of what was asked or of the key.
+func TestAnOpenBreakerSaysWhy(t *testing.T) {
+	t.Parallel()
+	var log logtest.Log
+	w, err := newWorker(Options{Config: load(t, "IPQS_BASE_URL=http://127.0.0.1:1/api/json"), Logger: log.Logger()}) // where nobody listens
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.risks.close()
+	const value = "198.51.100.77"
+	for range ipqs.DefaultFailures {
+		if _, err := w.risks.breaker.Lookup(t.Context(), ipqs.Query{Kind: ipqs.KindIP, Value: value}); !errors.Is(err, ipqs.ErrUnavailable) {
+			t.Fatalf("Lookup() = %v, want %v", err, ipqs.ErrUnavailable)
+		}
+	}
+	const why = "/ip: dial tcp 127.0.0.1:1: connect: connection refused"
+	state, line := w.risks.ready(), log.Await(t, "IPQS fails")
+	if want := "circuit breaker is open; last failure: " + why; state == nil || state.Error() != want {
+		t.Errorf("ready() = %v, want %q", state, want)
+	}
+	if !strings.Contains(line, `last_failure="`+why+`"`) {
+		t.Errorf("logged %q, want it with %q", line, why)
+	}
+	for _, secret := range []string{value, plantedKey} {
+		if strings.Contains(state.Error()+line, secret) {
+			t.Errorf("%q shows up in %q or %q", secret, state, line)
+		}
+	}
+}
+
 // An outage is one warning when it begins and one line when it ends, however many probes fail meanwhile.
 func TestTheBreakerWarnsOncePerOutage(t *testing.T) {
 	t.Parallel()
@@ -85,7 +117,7 @@ func TestTheBreakerWarnsOncePerOutage(t *testing.T) {
 	logger := telemetry.NewLogger(&log, nil, false)
 	shut, half, open := ipqs.StateClosed, ipqs.StateHalfOpen, ipqs.StateOpen
 	for _, change := range [][2]ipqs.State{{shut, open}, {open, half}, {half, open}, {open, half}, {half, open}, {open, half}, {half, shut}, {shut, open}} {
-		logBreaker(logger, change[0], change[1])
+		logBreaker(logger, change[0], change[1], "/ip: no answer")
 	}
 	var got []string
 	for line := range strings.Lines(log.String()) {

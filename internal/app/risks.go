@@ -57,14 +57,15 @@ func newRisks(o Options, opened func(), observe func(context.Context, credit.Obs
 	if err != nil {
 		return nil, fmt.Errorf("making the IPQS client: %w", err)
 	}
-	r := &risks{client: client, breaker: ipqs.NewBreaker(client, ipqs.BreakerOptions{
+	r := &risks{client: client}
+	r.breaker = ipqs.NewBreaker(client, ipqs.BreakerOptions{
 		OnChange: func(from, to ipqs.State) {
 			if to == ipqs.StateOpen {
 				opened()
 			}
-			logBreaker(logger, from, to)
+			logBreaker(logger, from, to, r.breaker.LastFailure())
 		},
-	})}
+	})
 	keep := credit.Options{
 		Key:      options.Key,
 		Store:    credit.NewMemory(c.Credits.CacheSize),
@@ -112,14 +113,16 @@ func newRisks(o Options, opened func(), observe func(context.Context, credit.Obs
 
 // logBreaker warns once when IPQS begins to fail and tells once when it is back. What lies between, probe after probe, is for
 // who debugs: an outage of an hour would be a hundred lines.
-func logBreaker(logger *slog.Logger, from, to ipqs.State) {
+func logBreaker(logger *slog.Logger, from, to ipqs.State, lastFailure string) {
 	switch {
 	case from == ipqs.StateClosed:
-		logger.Warn("IPQS fails: the circuit breaker around it is open, and jobs wait until a probe succeeds")
+		logger.Warn("IPQS fails: the circuit breaker around it is open, and jobs wait until a probe succeeds",
+			slog.String("last_failure", lastFailure))
 	case to == ipqs.StateClosed:
 		logger.Info("IPQS works again: the circuit breaker around it is closed")
 	default:
-		logger.Debug("circuit breaker around IPQS", slog.String("from", string(from)), slog.String("to", string(to)))
+		logger.Debug("circuit breaker around IPQS", slog.String("from", string(from)), slog.String("to", string(to)),
+			slog.String("last_failure", lastFailure))
 	}
 }
 
@@ -173,7 +176,7 @@ func (r *risks) close() {
 // ready returns nil while IPQS is asked.
 func (r *risks) ready() error {
 	if state := r.breaker.State(); state != ipqs.StateClosed {
-		return fmt.Errorf("circuit breaker is %s", state)
+		return fmt.Errorf("circuit breaker is %s; last failure: %s", state, r.breaker.LastFailure())
 	}
 	if why := r.Budget().Over(); why != "" {
 		return errors.New(why)

@@ -125,7 +125,7 @@ func (w Worker) state() string {
 	if len(reasons) == 0 {
 		return text
 	}
-	return text + "; " + clip(printable(strings.Join(reasons, "; ")), 100)
+	return text + "; " + clip(printable(strings.Join(reasons, "; ")), 200)
 }
 
 func (i *IPQS) line() string {
