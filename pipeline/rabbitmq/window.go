@@ -32,41 +32,27 @@ type window struct {
 	mu     sync.Mutex
 	size   int
 	inHand int
-	full   bool          // room has said no
-	shut   chan struct{} // closed while the size is zero
+	full   bool // room has said no
 }
 
 func newWindow(most int) *window {
-	return &window{most: most, size: most, changed: make(chan struct{}, 1), shut: make(chan struct{})}
+	return &window{most: most, size: most, changed: make(chan struct{}, 1)}
 }
 
 func (w *window) set(n int) {
 	n = max(0, min(n, w.most))
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch {
-	case n == w.size:
-		return
-	case n == 0:
-		close(w.shut)
-	case w.size == 0:
-		w.shut = make(chan struct{})
+	if n != w.size {
+		w.size = n
+		w.signal()
 	}
-	w.size = n
-	w.signal()
 }
 
 func (w *window) get() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.size
-}
-
-// closed returns a channel that is closed while nothing is to be handed out.
-func (w *window) closed() <-chan struct{} {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.shut
 }
 
 // room says whether one more may be in hand. If not, changed tells when to ask again.
