@@ -64,11 +64,14 @@ type labels struct {
 	known atomic.Pointer[map[[6]string]metric.MeasurementOption] // replaced, not changed
 }
 
-// of takes up to three labels whose values are strings.
+// of returns the set of some labels. Sets of more than three are made each time.
 func (l *labels) of(kvs ...attribute.KeyValue) metric.MeasurementOption {
 	var key [6]string
+	if 2*len(kvs) > len(key) {
+		return metric.WithAttributes(kvs...)
+	}
 	for i, kv := range kvs {
-		key[2*i], key[2*i+1] = string(kv.Key), kv.Value.AsString()
+		key[2*i], key[2*i+1] = string(kv.Key), kv.Value.Emit()
 	}
 	if known := l.known.Load(); known != nil {
 		if set, ok := (*known)[key]; ok {

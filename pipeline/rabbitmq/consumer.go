@@ -43,8 +43,8 @@ func (c *consumer) run() (consumed bool, err error) {
 		blocked := c.transport.publishing.unblocked()
 		var out chan<- *message.Message
 		var next *message.Message
-		// While publishing is blocked, a hop could not pass on what it got.
-		if len(c.held) > 0 && blocked == nil && c.window.room() {
+		// While publishing is blocked, a hop could not pass on what it got; and what came on a channel that has ended comes again.
+		if len(c.held) > 0 && blocked == nil && c.window.room() && !c.ch.IsClosed() {
 			out, next = c.out, c.read()
 			select { // Mostly there is somebody who takes it, and asking for less is cheaper.
 			case out <- next:

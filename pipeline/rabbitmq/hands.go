@@ -2,13 +2,15 @@ package rabbitmq
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// lookEvery is how often the messages behind an unfinished one are looked at: as long as their acks may linger.
+// lookEvery is how often the messages behind an unfinished one are looked at, as long as their acks may linger. While none of
+// them is settled it is less and less often, up to patience.
 const lookEvery = linger
 
 // inHands is a message in the subscriber's hands, and what is to be known of its delivery.
@@ -22,8 +24,8 @@ type inHands struct {
 }
 
 // hands are the messages of a subscription in the subscriber's hands, in the order in which they were given. One goroutine
-// waits for all of them: for the oldest, and if that takes longer it looks at the others every now and then. A message is
-// mostly settled soon after the one before it, and is then found without a turn of the scheduler.
+// waits for all of them: for the oldest, and looks at the others every lookEvery. A message is mostly settled soon after the one
+// before it, and is then found without a turn of the scheduler.
 type hands struct {
 	mu    sync.Mutex
 	given []*inHands // and not yet seen by settle
@@ -73,7 +75,7 @@ func (h *hands) take(line []*inHands) (longer []*inHands, none bool) {
 func (s *subscription) settle() {
 	var nacked sync.WaitGroup
 	defer nacked.Wait()
-	look := time.NewTimer(lookEvery)
+	look, every, armed := time.NewTimer(lookEvery), lookEvery, true
 	defer look.Stop()
 	var line []*inHands
 	for {
@@ -85,41 +87,52 @@ func (s *subscription) settle() {
 			<-s.hands.wake
 			continue
 		}
-		look.Reset(lookEvery)
-		all := false
+		var more <-chan struct{}
+		if len(line) == 1 { // and nothing behind it to look at
+			more = s.hands.wake
+		} else if !armed {
+			look.Reset(every)
+			armed = true
+		}
+		before, all := len(line), false
 		select {
 		case <-line[0].msg.Acked():
 		case <-line[0].msg.Nacked():
+		case <-more:
+			continue
 		case <-look.C:
-			all = true
+			armed, all = false, true
 		case <-s.over:
 			line, _ = s.hands.take(line)
-			for _, m := range line {
-				if m != nil {
-					m.cancel()
-				}
+			for _, m := range s.sweep(line, true, &nacked) {
+				m.cancel()
 			}
 			return
 		}
-		for i := range line {
-			if !s.settled(line[i], &nacked) && !all {
-				break
-			}
+		line = s.sweep(line, all, &nacked)
+		if all && len(line) == before {
+			every = min(2*every, patience)
+		} else {
+			every = lookEvery
 		}
-		n := 0
-		for n < len(line) && line[n].msg == nil {
-			line[n] = nil
-			n++
-		}
-		line = line[n:]
 	}
 }
 
-// settled says whether a message is, and if it was not before passes that on.
+// sweep passes on what became of the messages at the beginning of the line, or with all of every one, and returns the rest.
+func (s *subscription) sweep(line []*inHands, all bool, nacked *sync.WaitGroup) []*inHands {
+	if all {
+		return slices.DeleteFunc(line, func(m *inHands) bool { return s.settled(m, nacked) })
+	}
+	for len(line) > 0 && s.settled(line[0], nacked) {
+		line[0] = nil
+		line = line[1:]
+	}
+	return line
+}
+
+// settled says whether a message is, and passes that on.
 func (s *subscription) settled(m *inHands, nacked *sync.WaitGroup) bool {
 	switch {
-	case m.msg == nil:
-		return true
 	case isClosed(m.msg.Acked()):
 		m.cancel()
 		m.acks.ack(m.tag)
@@ -134,7 +147,6 @@ func (s *subscription) settled(m *inHands, nacked *sync.WaitGroup) bool {
 	default:
 		return false
 	}
-	m.msg = nil
 	return true
 }
 

@@ -117,7 +117,7 @@ func (t *Transport) Push(ctx context.Context, exchange, routingKey string, bodie
 		return fmt.Errorf("pushing to exchange %.40q: the names of exchange and routing key have %d and %d bytes, at most %d are possible",
 			exchange, len(exchange), len(routingKey), maxShortString)
 	}
-	l, err := t.lane(place{exchange: exchange})
+	l, err := t.lane(place{exchange: exchange, foreign: true})
 	if err != nil {
 		return fmt.Errorf("pushing to exchange %s: %w", exchange, err)
 	}
@@ -220,14 +220,17 @@ func (t *Transport) Close() error {
 // Queue is the name of the queue of topic.
 func (t *Transport) Queue(topic string) string { return t.options.queueName(topic) }
 
-// place is where messages are published to: the queue of a topic, or, where that is empty, an exchange of somebody else.
-type place struct{ topic, exchange string }
+// place is where messages are published to: the queue of a topic, or somebody else's exchange.
+type place struct {
+	topic, exchange string
+	foreign         bool // it is the exchange
+}
 
 // lane returns the lane to a place, and makes it if it is new. The caller calls publicationsDone.Done when it has used it.
 func (t *Transport) lane(to place) (*lane, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, known := t.topics[to.topic]; !known && to.topic != "" {
+	if _, known := t.topics[to.topic]; !known && !to.foreign {
 		return nil, fmt.Errorf("%w: unknown topic, neither in Options.Topics nor declared", ErrUnroutable)
 	}
 	if t.closed {
@@ -235,7 +238,7 @@ func (t *Transport) lane(to place) (*lane, error) {
 	}
 	l, ok := t.lanes[to]
 	if !ok {
-		if to.topic == "" {
+		if to.foreign {
 			l = newLane("exchange "+to.exchange, t.publishing, t.options, nil)
 		} else {
 			queue := t.options.queueName(to.topic)
