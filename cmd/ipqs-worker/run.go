@@ -65,6 +65,7 @@ many questions to IPQS are under way at once.`,
 				debug.SetMemoryLimit(softMemory)
 			}
 			ctx := cmd.Context()
+			tellElsewhere(ctx, logger, c.IPQS, hops)
 			about := telemetry.Options{
 				ServiceName: "ipqs-worker", Version: versionText(), InstanceID: uuid.NewString(), Logger: logger,
 			}
@@ -99,6 +100,14 @@ many questions to IPQS are under way at once.`,
 	cmd.Flags().StringSliceVar(&hops, "hops", nil, "take the jobs of these hops only (default: all)")
 	cmd.Flags().StringSliceVar(&concurrency, "concurrency", nil, "how many jobs hops have in hand at once: hop=n, repeatable")
 	return cmd
+}
+
+// tellElsewhere warns that not IPQualityScore is asked, where this process asks.
+func tellElsewhere(ctx context.Context, logger *slog.Logger, c config.IPQS, hops []string) {
+	if address := c.Elsewhere(); address != "" && (len(hops) == 0 || slices.Contains(hops, "lookup")) {
+		logger.WarnContext(ctx, "IPQS_BASE_URL is not IPQualityScore's own address: the API key and all that is looked up go there",
+			slog.String("address", address))
+	}
 }
 
 // hopsToRun reads what --hops names: in any case, each once, with nothing between two commas passed over, as --concurrency

@@ -164,3 +164,18 @@ func parseCountries(v string) ([]string, error) {
 	}
 	return countries, nil
 }
+
+// ownIPQS is IPQualityScore's own address.
+const ownIPQS = "https://www.ipqualityscore.com/api/json"
+
+// Elsewhere returns the address that is asked instead of IPQualityScore's own, or "". The key is not in it, even if it was put
+// there.
+func (c IPQS) Elsewhere() string {
+	if c.BaseURL == "" || strings.EqualFold(c.BaseURL, ownIPQS) {
+		return ""
+	}
+	if key := c.PrivateKey.Reveal(); key != "" {
+		return strings.ReplaceAll(c.BaseURL, key, "[REDACTED]")
+	}
+	return c.BaseURL
+}

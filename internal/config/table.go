@@ -270,7 +270,7 @@ func Table() []Option {
 			set:         into(func(c *Config) *Secret { return &c.IPQS.PrivateKey }, parseCredential),
 		},
 		{
-			Env: "IPQS_BASE_URL", Kind: URL, Default: "https://www.ipqualityscore.com/api/json", For: ForEnrich,
+			Env: "IPQS_BASE_URL", Kind: URL, Default: ownIPQS, For: ForEnrich,
 			Description: "Address of the IPQualityScore JSON API.",
 			Accepts:     "an address such as https://www.ipqualityscore.com/api/json",
 			set:         into(func(c *Config) *string { return &c.IPQS.BaseURL }, parseURL),

@@ -55,8 +55,8 @@ func (e *examination) broker(ctx context.Context, to opencti.Registration) {
 	version, _ := conn.Properties["version"].(string)
 	e.ok(checkBroker, fmt.Sprintf("connected to RabbitMQ %s at %s, %s", version, where, secured))
 	p := &permissions{e, conn, address.User.Username()}
-	p.check(to)
-	e.queues(conn, queues)
+	allowed := p.check(to)
+	e.queues(conn, queues, p.user, allowed)
 }
 
 // dial makes one attempt within ctx.
@@ -148,7 +148,8 @@ type permissions struct {
 	user string
 }
 
-func (p *permissions) check(to opencti.Registration) {
+// check reports whether the user may do all that the worker does.
+func (p *permissions) check(to opencti.Registration) (allowed bool) {
 	ours := "ipqs-worker." + p.config.Connector.ID + "."
 	tried := []struct {
 		what, need string
@@ -183,6 +184,7 @@ func (p *permissions) check(to opencti.Registration) {
 	if fine {
 		p.ok(checkPermissions, fmt.Sprintf("%q may make, write and read queues, take jobs and publish results", p.user))
 	}
+	return fine
 }
 
 // on does something on a channel of its own: a refusal closes it. An answer that does not come ends with the check's time.
@@ -272,9 +274,11 @@ func publishConfirmed(ch *amqp.Channel, exchange, key string, mandatory bool) er
 	}
 }
 
-// queues compares those that are there with how the worker would declare them.
-func (e *examination) queues(conn *amqp.Connection, queues []app.Queue) {
+// queues compares those that are there with how the worker would declare them. allowed says whether the user may do all that
+// the worker does, as far as was tried.
+func (e *examination) queues(conn *amqp.Connection, queues []app.Queue, user string, allowed bool) {
 	there, consumers, fine := 0, 0, true
+	var refused []string // to be told in one line
 	for _, q := range queues {
 		var found amqp.Queue
 		err := onChannel(conn, e.options.Timeout, func(ch *amqp.Channel) (err error) {
@@ -285,6 +289,9 @@ func (e *examination) queues(conn *amqp.Connection, queues []app.Queue) {
 		switch {
 		case exception != nil && exception.Code == amqp.NotFound && !q.Foreign:
 			continue // the first worker makes it
+		case exception != nil && exception.Code == amqp.AccessRefused:
+			refused = append(refused, q.Name)
+			continue
 		case err != nil:
 			fine = false
 			e.fail(checkQueues, "looking at "+q.Name+": "+err.Error(), "look at the broker's own log")
@@ -303,13 +310,22 @@ func (e *examination) queues(conn *amqp.Connection, queues []app.Queue) {
 		if err == nil {
 			continue
 		}
+		exception, _ = errors.AsType[*amqp.Error](err)
+		if exception != nil && exception.Code == amqp.AccessRefused {
+			refused = append(refused, q.Name)
+			continue
+		}
 		fine = false
-		if exception, ok := errors.AsType[*amqp.Error](err); ok && exception.Code == amqp.PreconditionFailed {
+		if exception != nil && exception.Code == amqp.PreconditionFailed {
 			e.fail(checkQueues, q.Name+" is there, and not as the worker would declare it: "+exception.Reason,
 				fmt.Sprintf("set WORKER_QUEUE_TYPE to what it was made with (it is %s now); or let the workers finish what is in it, stop them and delete it", e.config.Worker.QueueType))
 			continue
 		}
 		e.fail(checkQueues, "declaring "+q.Name+" as it is: "+err.Error(), "look at the broker's own log")
+	}
+	if len(refused) > 0 {
+		e.refusedQueues(refused, user, allowed)
+		return
 	}
 	if !fine {
 		return
@@ -319,6 +335,19 @@ func (e *examination) queues(conn *amqp.Connection, queues []app.Queue) {
 		rest = "none is missing"
 	}
 	e.ok(checkQueues, fmt.Sprintf("%d of %d are there, each as the worker declares it; %s. %s", there, len(queues), rest, taking(consumers, e.config.Connector.Callback.On)))
+}
+
+// refusedQueues tells once of all queues that the user may not look at.
+func (e *examination) refusedQueues(refused []string, user string, allowed bool) {
+	if !allowed {
+		e.skip(checkQueues, fmt.Sprintf("the user %q may not look at them, for the reason above", user))
+		return
+	}
+	found := fmt.Sprintf("the user %q may not look at %s", user, refused[0])
+	if others := len(refused) - 1; others > 0 {
+		found += fmt.Sprintf(" and %d more", others)
+	}
+	e.fail(checkQueues, found, fmt.Sprintf("allow the user configure on them (rabbitmqctl set_permissions %s …)", user))
 }
 
 func taking(consumers int, callback bool) string {

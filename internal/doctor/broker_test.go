@@ -43,6 +43,7 @@ func TestDiagnosesOfTheBroker(t *testing.T) {
 	for _, user := range []struct{ name, configure, write, read string }{
 		{"fine", ours, ours + `|amq\.default|.*exchange`, ours + "|listen_.*"},
 		{"makes-nothing", "^$", ".*", ".*"},
+		{"makes-some", `^ipqs-worker\..*\.doctor-.*`, ".*", ".*"},
 		{"takes-nothing", ours, ".*", ours},
 		{"publishes-nothing", ours, ours + `|amq\.default`, ".*"},
 	} {
@@ -74,6 +75,7 @@ func TestDiagnosesOfTheBroker(t *testing.T) {
 		but     map[string]string // over the environ; "" takes it out
 		before  func(t *testing.T, connectorID string)
 		want    diagnosis
+		queues  string // the one line on queues, if it matters
 	}{
 		{name: "nothing is wrong", want: diagnosis{"queues", doctor.OK, "1 of 23 are there", ""}},
 		{name: "a user who may just do what is needed", environ: as("fine"), want: diagnosis{"permissions", doctor.OK, `"fine" may make, write and read queues`, ""}},
@@ -111,6 +113,15 @@ func TestDiagnosesOfTheBroker(t *testing.T) {
 			want: diagnosis{"permissions", doctor.Fail, "making, writing and reading queues of ours", `allow the user "makes-nothing" configure`},
 		},
 		{
+			name: "no right to the queues that are there", environ: as("makes-nothing"), before: declare(node, "score", "bundle", "bundle.poison"),
+			want:   diagnosis{"permissions", doctor.Fail, "making, writing and reading queues of ours", `allow the user "makes-nothing" configure`},
+			queues: `the user "makes-nothing" may not look at them, for the reason above`,
+		},
+		{
+			name: "no right to one of the queues that are there", environ: as("makes-some"), before: declare(node, "score", "bundle"),
+			want: diagnosis{"queues", doctor.Fail, `the user "makes-some" may not look at ipqs-worker.`, "rabbitmqctl set_permissions makes-some"},
+		},
+		{
 			name: "no right to take jobs", environ: as("takes-nothing"),
 			want: diagnosis{"permissions", doctor.Fail, "taking jobs: ", "read on listen_"},
 		},
@@ -120,22 +131,8 @@ func TestDiagnosesOfTheBroker(t *testing.T) {
 		},
 		{
 			name: "a queue of another type", environ: map[string]string{"WORKER_QUEUE_TYPE": "quorum"},
-			before: func(t *testing.T, id string) {
-				t.Helper()
-				conn, err := amqp.Dial(node.URL())
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer func() { _ = conn.Close() }()
-				ch, err := conn.Channel()
-				if err == nil {
-					_, err = ch.QueueDeclare("ipqs-worker."+id+".score", true, false, false, false, amqp.Table{"x-queue-type": "classic"})
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-			},
-			want: diagnosis{"queues", doctor.Fail, ".score is there, and not as the worker would declare it", "WORKER_QUEUE_TYPE"},
+			before: declare(node, "score"),
+			want:   diagnosis{"queues", doctor.Fail, ".score is there, and not as the worker would declare it", "WORKER_QUEUE_TYPE"},
 		},
 	}
 	for i, tt := range tests {
@@ -154,8 +151,38 @@ func TestDiagnosesOfTheBroker(t *testing.T) {
 			}
 			findings := w.examine()
 			w.verify(findings, tt.want)
+			var lines []string
+			for _, f := range findings {
+				if f.Check == "queues" {
+					lines = append(lines, f.Found)
+				}
+			}
+			if len(lines) != 1 || tt.queues != "" && lines[0] != tt.queues {
+				t.Errorf("the lines on queues are %q, want one, %q", lines, tt.queues)
+			}
 			checkNothingLeft(t, node.URL(), id, findings)
 		})
+	}
+}
+
+// declare returns what makes queues of a worker.
+func declare(node *rabbitnode.Node, names ...string) func(t *testing.T, connectorID string) {
+	return func(t *testing.T, id string) {
+		t.Helper()
+		conn, err := amqp.Dial(node.URL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		ch, err := conn.Channel()
+		for _, name := range names {
+			if err == nil {
+				_, err = ch.QueueDeclare("ipqs-worker."+id+"."+name, true, false, false, false, amqp.Table{"x-queue-type": "classic"})
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/google/go-cmp/cmp"
 
 	"opencti-ipqs-worker/internal/certtest"
 	"opencti-ipqs-worker/internal/doctor"
@@ -200,7 +201,7 @@ func TestDiagnoses(t *testing.T) {
 		{
 			name:   "a wrong key",
 			breaks: func(_ *testing.T, w *world) { w.environ["IPQS_PRIVATE_KEY"] = "another-key" },
-			want:   diagnosis{"ipqs", doctor.Fail, "Invalid or unauthorized key", "set IPQS_PRIVATE_KEY"},
+			want:   diagnosis{"ipqs", doctor.Fail, "Invalid or unauthorized key", "Then leave IPQS_BASE_URL unset; else set IPQS_PRIVATE_KEY"},
 		},
 		{
 			name:   "no credits",
@@ -262,6 +263,32 @@ func TestDiagnoses(t *testing.T) {
 				t.Errorf("IPQS was asked %v, want nothing that costs a credit", asked)
 			}
 		})
+	}
+}
+
+// Where IPQS is asked is named, and that it is not IPQualityScore itself, without a key that was put there too.
+func TestTheAddressOfIPQSIsNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "", nil, ipqstest.Options{})
+	found := map[doctor.Status]string{}
+	for _, f := range w.examine() {
+		if f.Check == "ipqs" {
+			found[f.Status] += f.Found + " → " + f.Remedy
+		}
+	}
+	want := map[doctor.Status]string{
+		doctor.Warn: "IPQS_BASE_URL=" + w.ipqs.BaseURL + " is not IPQualityScore's own address: the API key and all that is looked up go there" +
+			" → leave IPQS_BASE_URL unset, unless that is meant",
+		doctor.OK: "the key is accepted at " + w.ipqs.BaseURL + ", 500 credits are left; none was spent → ",
+	}
+	if diff := cmp.Diff(want, found); diff != "" {
+		t.Errorf("the lines on IPQS (-want +got):\n%s", diff)
+	}
+	w.environ["IPQS_BASE_URL"] += "/" + key
+	for _, f := range w.examine() {
+		if strings.Contains(f.Found+f.Remedy, key) {
+			t.Errorf("finding %+v shows the key", f)
+		}
 	}
 }
 

@@ -17,29 +17,38 @@ import (
 func (e *examination) ipqs(ctx context.Context) {
 	ctx, cancel := e.within(ctx)
 	defer cancel()
+	address := e.config.IPQS.BaseURL
+	elsewhere := e.config.IPQS.Elsewhere() != ""
+	if elsewhere {
+		e.warn(checkIPQS, "IPQS_BASE_URL="+address+" is not IPQualityScore's own address: the API key and all that is looked up go there",
+			"leave IPQS_BASE_URL unset, unless that is meant")
+	}
 	account, err := e.ways.Account.Account(ctx)
 	if err != nil {
-		e.fail(checkIPQS, err.Error(), accountRemedy(err))
+		e.fail(checkIPQS, "asking "+address+": "+err.Error(), accountRemedy(err, elsewhere))
 		return
 	}
+	accepted := "the key is accepted at " + address
 	left, known := account.Credits.Int()
 	reserve := e.config.Credits.Reserve
 	switch {
 	case !known:
-		e.warn(checkIPQS, "the key is accepted; the account does not say how many credits it has", "")
+		e.warn(checkIPQS, accepted+"; the account does not say how many credits it has", "")
 	case reserve != nil && left <= *reserve && *reserve > 0:
-		e.fail(checkIPQS, fmt.Sprintf("the key is accepted; %d credits are left, and IPQS_CREDIT_RESERVE=%d holds them: jobs wait", left, *reserve),
+		e.fail(checkIPQS, fmt.Sprintf("%s; %d credits are left, and IPQS_CREDIT_RESERVE=%d holds them: jobs wait", accepted, left, *reserve),
 			"top the account up, or lower IPQS_CREDIT_RESERVE")
 	case left <= 0:
-		e.warn(checkIPQS, "the key is accepted; no credits are left, as the account says, and lookups are refused. A plan that does not count credits may say so too",
+		e.warn(checkIPQS, accepted+"; no credits are left, as the account says, and lookups are refused. A plan that does not count credits may say so too",
 			"top the account up at IPQualityScore, or wait until its credits are renewed")
 	default:
-		e.ok(checkIPQS, fmt.Sprintf("the key is accepted, %d credits are left; none was spent", left))
+		e.ok(checkIPQS, fmt.Sprintf("%s, %d credits are left; none was spent", accepted, left))
 	}
 }
 
-func accountRemedy(err error) string {
+func accountRemedy(err error, elsewhere bool) string {
 	switch {
+	case errors.Is(err, ipqs.ErrKey) && elsewhere:
+		return "is it IPQualityScore that is to be asked? Then leave IPQS_BASE_URL unset; else set IPQS_PRIVATE_KEY to the key that is accepted there"
 	case errors.Is(err, ipqs.ErrKey):
 		return "set IPQS_PRIVATE_KEY to the API key of the account, from IPQualityScore's settings"
 	case errors.Is(err, ipqs.ErrCredits):

@@ -128,6 +128,9 @@ func (w *world) verify(findings []doctor.Finding, want diagnosis) {
 		w.t.Errorf("findings = %+v, want %+v among them", findings, want)
 	}
 	for _, f := range findings {
+		if f.Check == "ipqs" && f.Status == doctor.Warn && strings.Contains(f.Found, "is not IPQualityScore's own address") {
+			continue // the stand-in is not
+		}
 		bad := f.Status == doctor.Fail || f.Status == doctor.Warn
 		if bad && f.Check != want.check {
 			w.t.Errorf("the doctor also finds %+v, want nothing but what is wrong", f)
