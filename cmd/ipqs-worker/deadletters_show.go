@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -47,6 +48,9 @@ account, is masked; export writes letters as they are.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return d.with(cmd, nil, func(ctx context.Context, store deadletters.Store, f deadletters.Filter) error {
 				letter, err := store.Find(ctx, args[0], f)
+				if errors.Is(err, deadletters.ErrNotFound) {
+					return fmt.Errorf("%w: replayed or dropped meanwhile? `list` shows what is there", err)
+				}
 				if err != nil {
 					return err
 				}

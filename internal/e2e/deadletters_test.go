@@ -142,7 +142,7 @@ func TestDeadLettersComeHome(t *testing.T) {
 			t.Errorf("show lacks %q:\n%s", part, shown)
 		}
 	}
-	if _, stderr := w.operate(1, "show", "01NOSUCHLETTER"); !strings.Contains(stderr, "looking for 01NOSUCHLETTER among 12 dead letters: no such dead letter") {
+	if _, stderr := w.operate(1, "show", "01NOSUCHLETTER"); !strings.Contains(stderr, "looking for 01NOSUCHLETTER among 12 dead letters: no such dead letter: replayed or dropped meanwhile? `list` shows what is there") {
 		t.Errorf("show of what is not there wrote %q", stderr)
 	}
 

@@ -151,10 +151,18 @@ func (i *IPQS) line() string {
 		parts = append(parts, "NOTHING MAY BE SPENT NOW")
 	}
 	if i.UnderWay != nil {
-		parts = append(parts, strconv.Itoa(*i.UnderWay)+" lookups under way")
+		lookups := " lookups under way"
+		if *i.UnderWay == 1 {
+			lookups = " lookup under way"
+		}
+		parts = append(parts, strconv.Itoa(*i.UnderWay)+lookups)
 	}
 	if i.WaitingTurns != nil {
-		parts = append(parts, strconv.Itoa(*i.WaitingTurns)+" wait for their turn")
+		turns := " wait for their turn"
+		if *i.WaitingTurns == 1 {
+			turns = " waits for its turn"
+		}
+		parts = append(parts, strconv.Itoa(*i.WaitingTurns)+turns)
 	}
 	return strings.Join(parts, ", ")
 }

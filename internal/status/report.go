@@ -27,7 +27,8 @@ type Hop struct {
 	Oldest *float64 `json:"oldest_seconds"`
 	// InHand is how many jobs the workers have in hand.
 	InHand *int `json:"in_hand"`
-	// Rate is how many jobs a second leave the hop, Faults how many runs a second of its stage fail, since the look before.
+	// Rate is how many jobs a second leave the hop, Faults how many runs a second of its stage fail, since the look before;
+	// nil if none of the workers that were asked runs it.
 	Rate   *float64 `json:"jobs_per_second"`
 	Faults *float64 `json:"faults_per_second"`
 	// Pauses are those of the workers: the hop takes no jobs there.

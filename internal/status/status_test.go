@@ -70,6 +70,8 @@ ipqs_worker_faults_total{class="skip",hop="lookup",reason="tlp"} 900
 ipqs_worker_hop_in_flight{hop="lookup"} %d
 # TYPE ipqs_worker_queue_oldest_age_seconds gauge
 ipqs_worker_queue_oldest_age_seconds{hop="lookup"} 93.4
+ipqs_worker_queue_oldest_age_seconds{hop="resolve"} 12.1
+ipqs_worker_queue_oldest_age_seconds{hop="publish"} 12.1
 # TYPE ipqs_worker_queue_depth gauge
 ipqs_worker_queue_depth{hop="lookup",queue="work"} 7
 ipqs_worker_queue_depth{hop="lookup",queue="poison"} 2
@@ -157,6 +159,12 @@ func TestLook(t *testing.T) {
 	if score := hop(t, r, "score"); score.Waiting != nil || score.Consumers != nil {
 		t.Errorf("Look() of a queue that can't be asked = %+v, want nothing known", score)
 	}
+	if resolve := hop(t, r, "resolve"); resolve.Rate != nil || resolve.Faults != nil || resolve.InHand != nil || resolve.Oldest != nil {
+		t.Errorf("Look() of a hop that no worker runs = %+v, want no rates, nothing in hand and, as nothing waits, no age", resolve)
+	}
+	if publish := hop(t, r, "publish"); publish.Rate != nil || publish.Oldest == nil {
+		t.Errorf("Look() of a hop that no worker runs, for which jobs wait = %+v, want no rate, and an age", publish)
+	}
 	if diff := cmp.Diff([]string{"broker: queue of score: no queue"}, r.Unknown); diff != "" {
 		t.Errorf("Unknown (-want +got):\n%s", diff)
 	}
@@ -216,10 +224,13 @@ func TestPrint(t *testing.T) {
 			{Name: "score", Waiting: new(3), Consumers: new(0)},
 			{Name: "bundle"},
 		},
-		IPQS: &status.IPQS{Breaker: "half_open", SpentToday: new(10), DailyBudget: new(10), Left: new(90), Reserve: new(50), Reached: true},
+		IPQS: &status.IPQS{Breaker: "half_open", SpentToday: new(10), DailyBudget: new(10), Left: new(90), Reserve: new(50), Reached: true, UnderWay: new(1), WaitingTurns: new(1)},
 		Workers: []status.Worker{
 			{Address: "http://worker-1:9095", Version: "1.2.3", Ready: new(true)},
 			{Address: "http://worker-2:9095", Ready: new(false), Reasons: map[string]string{"rabbitmq": "EOF\x1b[2J", "hops": "said above"}},
+			{Address: "http://worker-4:9095", Ready: new(true), Reasons: map[string]string{
+				"ipqs": "circuit breaker is open; last failure: /ip: dial tcp [2001:db8:85a3:8d3:1319:8a2e:370:7348]:443: connect: connection refused",
+			}},
 			{Address: "http://worker-3:9095"},
 		},
 		Unknown: []string{"http://worker-3:9095: no answer: connection refused"},

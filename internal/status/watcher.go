@@ -49,6 +49,7 @@ type Watcher struct {
 type tally struct {
 	at           time.Time
 	done, faults map[string]float64
+	runs         map[string]bool
 }
 
 // New makes a Watcher.
@@ -96,8 +97,13 @@ func (w *Watcher) Look(ctx context.Context) Report {
 	if metrics {
 		w.rates(&r, samples)
 	}
-	for i := range r.Hops { // workers count every fifteen seconds, and the broker has just said that nothing is left
-		if h := &r.Hops[i]; counted && h.Waiting != nil && *h.Waiting == 0 && h.InHand != nil && *h.InHand == 0 {
+	for i := range r.Hops {
+		h := &r.Hops[i]
+		switch {
+		case h.Waiting == nil || *h.Waiting > 0:
+		case h.InHand == nil: // nothing is there that is known to be old
+			h.Oldest = nil
+		case counted && *h.InHand == 0: // workers count every fifteen seconds, and the broker has just said that nothing is left
 			h.Oldest = new(float64)
 		}
 	}
@@ -252,8 +258,10 @@ func (w *Watcher) rates(r *Report, samples []sample) {
 		if s.families == nil {
 			continue
 		}
-		t := tally{r.At, map[string]float64{}, map[string]float64{}}
+		t := tally{r.At, map[string]float64{}, map[string]float64{}, map[string]bool{}}
+		s.each("ipqs_worker_hop_in_flight", func(m *dto.Metric, _ float64) { t.runs[label(m, "hop")] = true })
 		s.each("ipqs_worker_hop_duration_seconds", func(m *dto.Metric, v float64) {
+			t.runs[label(m, "hop")] = true
 			if slices.Contains(left, label(m, "outcome")) {
 				t.done[label(m, "hop")] += v
 			}
@@ -271,6 +279,9 @@ func (w *Watcher) rates(r *Report, samples []sample) {
 		}
 		for j := range r.Hops {
 			h := &r.Hops[j]
+			if !t.runs[h.Name] {
+				continue // it can't say how fast the others are
+			}
 			if done, faults := t.done[h.Name]-before.done[h.Name], t.faults[h.Name]-before.faults[h.Name]; done >= 0 && faults >= 0 {
 				add(&h.Rate, done/seconds)
 				add(&h.Faults, faults/seconds)
