@@ -71,7 +71,7 @@ func (l *labels) of(kvs ...attribute.KeyValue) metric.MeasurementOption {
 		return metric.WithAttributes(kvs...)
 	}
 	for i, kv := range kvs {
-		key[2*i], key[2*i+1] = string(kv.Key), kv.Value.Emit()
+		key[2*i], key[2*i+1] = string(kv.Key), kv.Value.String()
 	}
 	if known := l.known.Load(); known != nil {
 		if set, ok := (*known)[key]; ok {
