@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"sync"
 	"time"
@@ -123,11 +124,10 @@ func (p *Pipeline) once(hop Hop) message.HandlerMiddleware {
 				}
 			}()
 			if trip.job.ID != "" && p.Copies.has(copyKey(trip), trip.repeated, p.Now()) {
-				trip.fate = dropped
-				return nil, nil
+				return nil, p.drop(msg, hop, trip)
 			}
 			if last {
-				if mine, err := p.only(msg.Context(), trip); !mine {
+				if mine, err := p.only(msg, hop, trip); !mine {
 					return nil, err
 				}
 			}
@@ -138,15 +138,15 @@ func (p *Pipeline) once(hop Hop) message.HandlerMiddleware {
 
 // only waits until no other copy of the job is about to end. mine is false when one has ended, and this one is dropped; or with
 // an error, when the wait is cut short, and this one goes back to its queue.
-func (p *Pipeline) only(ctx context.Context, trip *trip) (mine bool, err error) {
+func (p *Pipeline) only(msg *message.Message, hop Hop, trip *trip) (mine bool, err error) {
+	ctx := msg.Context()
 	for key := copyKey(trip); !trip.claimed && trip.job.ID != ""; {
 		over := (<-chan struct{})(nil)
 		if trip.claimed, over = p.Copies.claim(key, trip.repeated, p.Now()); trip.claimed {
 			break
 		}
 		if over == nil {
-			trip.fate = dropped
-			return false, nil
+			return false, p.drop(msg, hop, trip)
 		}
 		select {
 		case <-over:
@@ -161,4 +161,19 @@ func (p *Pipeline) only(ctx context.Context, trip *trip) (mine bool, err error) 
 		}
 	}
 	return true, nil
+}
+
+// drop ends a copy of a job that has ended. While OpenCTI can't be told, the message comes back later: a work that the copy has
+// opened again would stay open.
+func (p *Pipeline) drop(msg *message.Message, hop Hop, trip *trip) error {
+	ctx := msg.Context()
+	err := p.again(ctx, brief, time.Time{}, func() error { return p.Ends.Copied(ctx, trip.job) })
+	if p.mayPass(err) {
+		err = fmt.Errorf("dropping a copy of a job that has ended: %w", err)
+		trip.fault = stages.AsFault(err)
+		return p.comeBack(msg, hop, trip, err)
+	}
+	trip.fate = dropped
+	p.untold(ctx, trip, err)
+	return nil
 }

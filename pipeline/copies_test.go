@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -80,7 +81,7 @@ func TestACopyOfAJobDoesNotEndItAgain(t *testing.T) {
 					t.Fatal(err)
 				}
 				close(l.outcomes)
-				ended := 0
+				ended, closed := 0, 0
 				for o := range l.outcomes {
 					if o.End != "" {
 						ended++
@@ -88,8 +89,15 @@ func TestACopyOfAJobDoesNotEndItAgain(t *testing.T) {
 				}
 				ends.mu.Lock()
 				defer ends.mu.Unlock()
-				if want := tt.ends * b2i(tt.fault != nil); ended != tt.ends || tt.to == "b" && runs != tt.ends || len(ends.lines) != want {
+				for _, line := range ends.lines {
+					closed += b2i(strings.HasPrefix(line, "copied "))
+				}
+				told := len(ends.lines) - closed
+				if want := tt.ends * b2i(tt.fault != nil); ended != tt.ends || tt.to == "b" && runs != tt.ends || told != want {
 					t.Errorf("%d ends after %d runs of the last stage, OpenCTI was told %q, want %d", ended, runs, slices.Clone(ends.lines), tt.ends)
+				}
+				if closed != 2-tt.ends {
+					t.Errorf("OpenCTI was told %q, want one line for each copy that went no further", slices.Clone(ends.lines))
 				}
 			})
 		})
@@ -130,4 +138,55 @@ func TestACopyTakesOver(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A copy that finds its job ended may have opened the work again. It is not forgotten before OpenCTI has heard of it: while
+// OpenCTI is away, its message comes back.
+func TestACopyIsKeptUntilOpenCTIIsTold(t *testing.T) {
+	t.Parallel()
+	away := &stages.Fault{Class: stages.Transient, Reason: stages.ReasonUnavailable, Err: errors.New("away")}
+	tests := []struct {
+		name  string
+		fail  []error
+		lines []string
+		comes int // back
+	}{
+		{"told at once", nil, []string{"copied work_1"}, 0},
+		{"told when OpenCTI is back", slices.Repeat([]error{away}, 6), []string{"copied work_1"}, 1},
+		{"OpenCTI will never want to know", []error{&stages.Fault{Class: stages.Permanent, Reason: stages.ReasonCapability}}, nil, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T) {
+				ends := &told{}
+				hop := step("b", 1, pass)
+				hop.Retry.Later = []time.Duration{time.Minute}
+				l := start(t, ends, step("a", 1, pass), hop)
+				put(t, l.transport, "b", passed("m", "work_1"))
+				if o := l.end(); o.End != pipeline.Published {
+					t.Fatalf("end = %+v, want published", o)
+				}
+				ends.mu.Lock()
+				ends.fail = tt.fail
+				ends.mu.Unlock()
+				put(t, l.transport, "b", with(passed("m", "work_1"), pipeline.MetadataRepeated, "true"))
+				time.Sleep(time.Hour) // whatever follows
+				if err := l.stop(); err != nil {
+					t.Fatal(err)
+				}
+				close(l.outcomes)
+				comes := 0
+				for o := range l.outcomes {
+					comes += b2i(o.Delay > 0)
+					if o.End != "" {
+						t.Errorf("the job ended again: %+v", o)
+					}
+				}
+				if !slices.Equal(ends.lines, tt.lines) || comes != tt.comes {
+					t.Errorf("OpenCTI was told %q, and the copy came back %d times, want %q and %d", ends.lines, comes, tt.lines, tt.comes)
+				}
+			})
+		})
+	}
 }

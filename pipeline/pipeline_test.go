@@ -69,6 +69,8 @@ func (e *told) DeadLettered(_ context.Context, job stages.Job, f *stages.Fault, 
 	return e.end(fmt.Sprintf("dead-lettered %s: %s", job.ID, f))
 }
 
+func (e *told) Copied(_ context.Context, job stages.Job) error { return e.end("copied " + job.ID) }
+
 // step is a hop whose stage is run.
 func step(name string, attempts int, run func(ctx context.Context, job stages.Job) (stages.Job, error)) pipeline.Hop {
 	return pipeline.Hop{

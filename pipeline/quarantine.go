@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base32"
@@ -94,7 +95,7 @@ func (p *Pipeline) putOff(msg *message.Message, hop Hop, trip *trip, probe bool)
 // costs nothing, and the work would never end otherwise.
 func (p *Pipeline) skip(msg *message.Message, hop Hop, trip *trip) error {
 	ctx := msg.Context()
-	if mine, err := p.only(ctx, trip); !mine {
+	if mine, err := p.only(msg, hop, trip); !mine {
 		return err
 	}
 	err := p.again(ctx, brief, time.Time{}, func() error { return p.Ends.Skipped(ctx, trip.job, trip.fault) })
@@ -112,7 +113,7 @@ func (p *Pipeline) skip(msg *message.Message, hop Hop, trip *trip) error {
 // answered.
 func (p *Pipeline) bury(msg *message.Message, hop Hop, trip *trip) error {
 	ctx := msg.Context()
-	if mine, err := p.only(ctx, trip); !mine {
+	if mine, err := p.only(msg, hop, trip); !mine {
 		return err
 	}
 	letter := p.letter(msg, hop, trip)
@@ -150,7 +151,8 @@ func (p *Pipeline) untold(ctx context.Context, trip *trip, err error) {
 	if err == nil {
 		return
 	}
-	p.Logger.LogAttrs(ctx, slog.LevelWarn, "OpenCTI was not told of the end of a job", slog.String("end", string(trip.end)),
+	p.Logger.LogAttrs(ctx, slog.LevelWarn, "OpenCTI was not told of the end of a job",
+		slog.String("end", cmp.Or(string(trip.end), string(trip.fate))),
 		slog.String("dead_letter", trip.letter), slog.String("job", trip.job.ID), slog.String("error", err.Error()))
 }
 

@@ -13,6 +13,8 @@ import (
 type Failer interface {
 	Nothing(ctx context.Context, workID, message string) error
 	Failed(ctx context.Context, workID, message string) error
+	// CloseAgain closes a work that ended, and that a copy of its job has opened again by saying that it is received.
+	CloseAgain(ctx context.Context, workID, message string) error
 }
 
 // Playbooks continues a playbook that waits for our step, with the bundle that its next step is given. It returns an error
@@ -35,6 +37,14 @@ func (e Ending) Skipped(ctx context.Context, job Job, f *Fault) error {
 // DeadLettered ends a job that could not be done; letter is the id of its dead letter.
 func (e Ending) DeadLettered(ctx context.Context, job Job, f *Fault, letter string) error {
 	return e.end(ctx, job, f, fmt.Sprintf("%s. %s; dead letter %s (%s).", f.sentence(job), changed(job), letter, f.Reason))
+}
+
+// Copied drops a copy of a job that has ended. It may have come through resolve, where it opened the work again.
+func (e Ending) Copied(ctx context.Context, job Job) error {
+	if err := e.Works.CloseAgain(ctx, job.WorkID(), "IPQS: the job came once more, and was done before."); err != nil {
+		return fmt.Errorf("closing the work of a job that has ended: %w", err)
+	}
+	return nil
 }
 
 func (e Ending) end(ctx context.Context, job Job, f *Fault, message string) error {

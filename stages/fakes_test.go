@@ -60,6 +60,10 @@ func (p *platform) Failed(_ context.Context, workID, message string) error {
 	return p.call("failed", workID+" "+message)
 }
 
+func (p *platform) CloseAgain(_ context.Context, workID, message string) error {
+	return p.call("close", workID+" "+message)
+}
+
 func (p *platform) EnsureLabel(_ context.Context, value, color string) error {
 	return p.call("label", value+" "+color)
 }

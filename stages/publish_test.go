@@ -176,6 +176,23 @@ func TestEnding(t *testing.T) {
 	}
 }
 
+// A copy of a job that has ended may have opened its work again; of a playbook's job and of what can't be read there is none.
+func TestACopyClosesItsWorkAgain(t *testing.T) {
+	t.Parallel()
+	work := Job{Request: &opencti.Request{WorkID: "work_1"}}
+	p := &platform{}
+	if err := (Ending{Works: p}).Copied(context.Background(), work); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"close work_1 IPQS: the job came once more, and was done before."}, p.calls); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+	p.fail = map[string]error{"close": opencti.ErrUnavailable}
+	if err := (Ending{Works: p}).Copied(context.Background(), work); AsFault(err).Class != Transient {
+		t.Errorf("Copied() = %v while OpenCTI is away, want a fault that passes", err)
+	}
+}
+
 // Trap: the number announced is the number of messages that the splitter makes, not of objects that go in; and the splitter
 // leaves references alone whose objects are not in the bundle, or every marking would be stripped.
 func TestPublishAnnouncesWhatItSendsAndKeepsMarkings(t *testing.T) {

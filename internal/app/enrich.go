@@ -248,3 +248,4 @@ func (local) envelope(_ opencti.PushOptions, bundle []byte) ([]byte, error) {
 }
 func (local) Skipped(context.Context, stages.Job, *stages.Fault) error              { return nil }
 func (local) DeadLettered(context.Context, stages.Job, *stages.Fault, string) error { return nil }
+func (local) Copied(context.Context, stages.Job) error                              { return nil }

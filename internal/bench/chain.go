@@ -349,6 +349,7 @@ func (b *Bench) pipeline(queueType string) chain {
 type nobody struct{ stages.Ending }
 
 func (nobody) Skipped(context.Context, stages.Job, *stages.Fault) error { return nil }
+func (nobody) Copied(context.Context, stages.Job) error                 { return nil }
 
 func (nobody) DeadLettered(context.Context, stages.Job, *stages.Fault, string) error { return nil }
 

@@ -172,6 +172,33 @@ func (w *Works) settle(ctx context.Context, workID, message string, has Capabili
 	}
 }
 
+// CloseAgain closes a work that ended, well or in error, and that a copy of its job has opened again by saying received once
+// more. A work that is closed, or will be with the last of its imports, is left alone. The message is shown only where nothing
+// but toProcessed closes the work.
+func (w *Works) CloseAgain(ctx context.Context, workID, message string) error {
+	if workID == "" {
+		return nil
+	}
+	has, err := w.client.Capabilities(ctx)
+	if err != nil {
+		return err
+	}
+	found, err := w.read(ctx, workID)
+	switch {
+	case errors.Is(err, ErrForbidden):
+	case err != nil || found == nil:
+		return err
+	case found.ProcessedTime == nil, has.CloseByReport && !w.closes(has): // did not end, or is closed by the clean-up
+		return nil
+	case has.Tracked || has.CloseByReport:
+		return w.closeAgain(ctx, workID, found)
+	case found.Status == "complete":
+		return nil
+	}
+	_, err = w.tell(ctx, opWorkProcessed, map[string]any{"id": workID, "message": message, "inError": false})
+	return err
+}
+
 // closeAgain closes a work that ended before and that a redelivered job has reopened by saying received once more.
 func (w *Works) closeAgain(ctx context.Context, workID string, found *work) error {
 	if found.Status == "complete" || found.Tracking.Processed < found.Tracking.Expected {

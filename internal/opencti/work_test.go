@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"opencti-ipqs-worker/internal/opencti"
 )
 
@@ -147,6 +149,93 @@ func TestRedeliveredAfterItEnded(t *testing.T) {
 			r.ended(id, n)
 		})
 	}
+}
+
+// TestACopyAfterTheEnd: a copy of a job says received once more, which opens the work again, and then finds that the job has
+// ended. The work is closed again, and a copy that has said nothing changes nothing.
+func TestACopyAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	const n = 3
+	tests := []struct {
+		name    string
+		end     func(r *rig, ctx context.Context, id string)
+		objects int
+	}{
+		{"published", func(r *rig, ctx context.Context, id string) {
+			r.announce(id, n, false)
+			r.push(r.tracked(id), "a", n)
+			r.must(r.works.Processed(ctx, id, "done", false))
+		}, n},
+		{"nothing to publish", func(r *rig, ctx context.Context, id string) { r.must(r.works.Nothing(ctx, id, "skipped")) }, 0},
+		{"failed", func(r *rig, ctx context.Context, id string) { r.must(r.works.Failed(ctx, id, "no such address")) }, 0},
+		{"failed after it was announced", func(r *rig, ctx context.Context, id string) {
+			r.announce(id, n, false)
+			r.must(r.works.Failed(ctx, id, "the broker is away"))
+		}, 0},
+	}
+	for _, version := range releases {
+		for _, tt := range tests {
+			t.Run(version+"/"+tt.name, func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, version)
+				id := r.job("198.51.100.7").WorkID
+				r.must(r.works.Received(t.Context(), id, "received"))
+				tt.end(r, t.Context(), id)
+				before := r.ended(id, tt.objects)
+
+				r.must(r.works.CloseAgain(t.Context(), id, "came twice"))
+				if after := r.ended(id, tt.objects); !cmp.Equal(before, after) {
+					t.Errorf("a copy that said nothing changed the work (-before +after):\n%s", cmp.Diff(before, after))
+				}
+				r.must(r.works.Received(t.Context(), id, "received"))
+				if open, _ := r.platform.Work(id); open.Status == before.Status {
+					t.Fatalf("work = %+v, want it opened again: else this shows nothing", open)
+				}
+				r.must(r.works.CloseAgain(t.Context(), id, "came twice"))
+				if after := r.ended(id, tt.objects); len(after.Errors) != len(before.Errors) {
+					t.Errorf("errors = %v, want those of its end: %v", after.Errors, before.Errors)
+				}
+			})
+		}
+	}
+}
+
+// TestACopyWhileImporting: what is still imported closes the work by itself, and one more report would close it too early.
+func TestACopyWhileImporting(t *testing.T) {
+	t.Parallel()
+	const n = 3
+	r := newRig(t, "7.260817.0")
+	id := r.job("198.51.100.7").WorkID
+	r.must(r.works.Received(t.Context(), id, "received"))
+	r.announce(id, n, false)
+	r.must(r.works.Processed(t.Context(), id, "done", false))
+	r.must(r.works.Received(t.Context(), id, "received"))
+	r.must(r.works.CloseAgain(t.Context(), id, "came twice"))
+	if work, _ := r.platform.Work(id); work.Status == "complete" || work.Expected != n || work.ProcessedTimes != 1 {
+		t.Errorf("work = %+v, want it left alone while %d objects are to be imported", work, n)
+	}
+	r.push(id, "a", n)
+	r.ended(id, n)
+}
+
+// TestACopyOfAWorkThatIsGone: nobody is told of one that was deleted, and of one that may not be read, it is said once more
+// that it is processed, which closes it.
+func TestACopyOfAWorkThatIsGone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, "7.260817.0")
+	id := r.job("198.51.100.7").WorkID
+	r.must(r.works.Received(t.Context(), id, "received"))
+	r.platform.FailNext("Work", 1, "FORBIDDEN_ACCESS")
+	r.must(r.works.CloseAgain(t.Context(), id, "came twice"))
+	r.ended(id, 0)
+	r.platform.SetDown(true)
+	if err := r.works.CloseAgain(t.Context(), id, "came twice"); !errors.Is(err, opencti.ErrUnavailable) {
+		t.Errorf("CloseAgain() error = %v while OpenCTI is away, want ErrUnavailable", err)
+	}
+	r.platform.SetDown(false)
+	r.platform.DeleteWork(id)
+	r.must(r.works.CloseAgain(t.Context(), id, "came twice"))
+	r.must(r.works.CloseAgain(t.Context(), "", "came twice"))
 }
 
 // TestNothingToImport: a work that ends well without an object, whose last report fails once, ends at the next try.
