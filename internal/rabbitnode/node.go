@@ -68,8 +68,8 @@ type Node struct {
 	server *process
 }
 
-// Start makes a node and returns once it accepts AMQP connections. The error is [ErrNotInstalled] where the machine has no
-// RabbitMQ; any other one carries the end of the node's log. Whoever calls it calls Close.
+// Start makes a node and returns once it accepts connections on each of its listeners. The error is [ErrNotInstalled]
+// where the machine has no RabbitMQ; any other one carries the end of the node's log. Whoever calls it calls Close.
 func Start(ctx context.Context, options Options) (*Node, error) {
 	n, err := newNode(options, membership{name: "rabbitnode@localhost", cookie: rand.Text()})
 	if err != nil {
@@ -131,8 +131,8 @@ func (n *Node) Addr() string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(n.ports.amqp))
 }
 
-// Start starts a stopped or killed node again, on the port and with the data it had, and returns once it accepts AMQP
-// connections. A node that runs is left alone.
+// Start starts a stopped or killed node again, on the port and with the data it had, and returns once it accepts
+// connections on each of its listeners. A node that runs is left alone.
 func (n *Node) Start(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -156,7 +156,8 @@ func (n *Node) Start(ctx context.Context) error {
 		if !server.running() {
 			return false, errors.New("the node ended while starting")
 		}
-		return speaksAMQP(n.Addr()), nil
+		// RabbitMQ opens its TLS listener after the other one.
+		return speaksAMQP(n.Addr()) && (n.options.TLS == nil || listens(n.ports.tls)), nil
 	})
 	if err != nil {
 		return fmt.Errorf("starting RabbitMQ on port %d: %w\n%s", n.ports.amqp, err, n.log())
