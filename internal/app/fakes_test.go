@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,6 +45,18 @@ func (f *fakePlatform) About(context.Context) (opencti.Version, error) {
 func (f *fakePlatform) Capabilities(ctx context.Context) (opencti.Capabilities, error) {
 	version, err := f.About(ctx)
 	return version.Capabilities(), err
+}
+
+// outage has every ping fail as long as the value that it returns is true.
+func (f *fakePlatform) outage() (away *atomic.Bool) {
+	away = new(atomic.Bool)
+	f.ping = func(_ context.Context, state string) (string, error) {
+		if away.Load() {
+			return "", unavailable()
+		}
+		return state, nil
+	}
+	return away
 }
 
 // become makes it another release, as an upgrade does that nobody notices.

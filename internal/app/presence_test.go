@@ -420,13 +420,7 @@ func TestLookPingsAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakePlatform()
-		var away atomic.Bool
-		f.ping = func(_ context.Context, state string) (string, error) {
-			if away.Load() {
-				return "", unavailable()
-			}
-			return state, nil
-		}
+		away := f.outage()
 		p, _ := attend(t, f)
 		_, over, _ := p.registration(t.Context())
 		after(10 * time.Second)

@@ -40,6 +40,14 @@ func (s *stay) seen() []string {
 	return slices.Clone(s.events)
 }
 
+// check compares what has been seen with what was to be, at this point of the test.
+func (s *stay) check(t *testing.T, when string, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(want, s.seen()); diff != "" {
+		t.Errorf("sessions %s (-want +got):\n%s", when, diff)
+	}
+}
+
 func (s *stay) session(ctx context.Context, to opencti.Registration) (worked bool, err error) {
 	s.note("at " + to.Connection.Host)
 	<-ctx.Done()
@@ -92,9 +100,7 @@ func TestSessionGoesOnWhenNothingChanged(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Errorf("follow() = %v, want nil once it is told to stop", err)
 		}
-		if diff := cmp.Diff([]string{"at rabbit", "draining rabbit", "left rabbit"}, s.seen()); diff != "" {
-			t.Errorf("sessions after the stop (-want +got):\n%s", diff)
-		}
+		s.check(t, "after the stop", "at rabbit", "draining rabbit", "left rabbit")
 	})
 }
 
@@ -110,16 +116,12 @@ func TestSessionDrainsBeforeTheNextOneBegins(t *testing.T) {
 		move("other")
 		p.renew("test")
 		after(time.Second)
-		if diff := cmp.Diff([]string{"at rabbit", "draining rabbit"}, s.seen()); diff != "" {
-			t.Errorf("sessions during the drain (-want +got):\n%s", diff)
-		}
+		s.check(t, "during the drain", "at rabbit", "draining rabbit")
 		// Moved on again while it drains: it goes where OpenCTI points then.
 		move("third")
 		p.renew("test")
 		after(time.Minute)
-		if diff := cmp.Diff([]string{"at rabbit", "draining rabbit", "left rabbit", "at third"}, s.seen()); diff != "" {
-			t.Errorf("sessions after the move (-want +got):\n%s", diff)
-		}
+		s.check(t, "after the move", "at rabbit", "draining rabbit", "left rabbit", "at third")
 		if err := stop(); err != nil {
 			t.Errorf("follow() = %v, want nil", err)
 		}
@@ -131,13 +133,7 @@ func TestNoSessionWhileOpenCTIIsAway(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakePlatform()
-		var away atomic.Bool
-		f.ping = func(_ context.Context, state string) (string, error) {
-			if away.Load() {
-				return "", unavailable()
-			}
-			return state, nil
-		}
+		away := f.outage()
 		p, _ := attend(t, f)
 		var s stay
 		stop := pursue(t, p, s.session)
@@ -146,24 +142,16 @@ func TestNoSessionWhileOpenCTIIsAway(t *testing.T) {
 		after(10*time.Second + 100*time.Millisecond) // one ping fails
 		away.Store(false)
 		after(time.Minute)
-		if diff := cmp.Diff([]string{"at rabbit"}, s.seen()); diff != "" {
-			t.Errorf("sessions after one lost ping (-want +got):\n%s", diff)
-		}
+		s.check(t, "after one lost ping", "at rabbit")
 		away.Store(true)
 		after(time.Hour)
-		if diff := cmp.Diff([]string{"at rabbit"}, s.seen()); diff != "" {
-			t.Errorf("sessions during an outage that no job has noticed (-want +got):\n%s", diff)
-		}
+		s.check(t, "during an outage that no job has noticed", "at rabbit")
 		p.look()
 		after(time.Hour)
-		if diff := cmp.Diff([]string{"at rabbit", "draining rabbit", "left rabbit"}, s.seen()); diff != "" {
-			t.Errorf("sessions during the outage (-want +got):\n%s", diff)
-		}
+		s.check(t, "during the outage", "at rabbit", "draining rabbit", "left rabbit")
 		away.Store(false)
 		after(time.Minute)
-		if diff := cmp.Diff([]string{"at rabbit", "draining rabbit", "left rabbit", "at rabbit"}, s.seen()); diff != "" {
-			t.Errorf("sessions after the outage (-want +got):\n%s", diff)
-		}
+		s.check(t, "after the outage", "at rabbit", "draining rabbit", "left rabbit", "at rabbit")
 		if err := stop(); err != nil {
 			t.Errorf("follow() = %v, want nil", err)
 		}
@@ -289,9 +277,7 @@ func TestAMoveCutsThePauseShort(t *testing.T) {
 		move("other")
 		p.renew("test")
 		synctest.Wait()
-		if diff := cmp.Diff([]string{"at other"}, s.seen()); diff != "" {
-			t.Errorf("sessions at the moment of the move (-want +got):\n%s", diff)
-		}
+		s.check(t, "at the moment of the move", "at other")
 		if err := stop(); err != nil {
 			t.Errorf("follow() = %v, want nil", err)
 		}

@@ -22,39 +22,36 @@ const whole = `{"type":"bundle","id":"bundle--0f7b1d4e-6f3c-4d55-9c8e-5b6a7c8d9e
 // announced: the platform's worker does that.
 func TestPushBundle(t *testing.T) {
 	t.Parallel()
-	for _, version := range []string{"6.2.6", "6.4.0", "6.5.6", "6.5.7", "6.8.6", "6.8.10", "6.9.28", "7.260318.0", "7.260510.0", "7.260817.0"} {
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, version)
-			r.works = opencti.NewWholeWorks(r.client)
-			job := r.job("198.51.100.7")
-			r.must(r.works.Received(t.Context(), job.WorkID, "received"))
-			state, err := r.works.Announce(t.Context(), job.WorkID, 0, true)
-			r.must(err)
-			workID := ""
-			if state.Tracked {
-				workID = job.WorkID
-			}
-			r.must(r.client.PushBundle(t.Context(), connectorID, workID, []byte(whole)))
-			r.must(r.works.Processed(t.Context(), job.WorkID, "done", false))
-			r.wait("both objects are imported", func() bool { return len(r.platform.Imported()) == 2 })
+	versions := []string{"6.2.6", "6.4.0", "6.5.6", "6.5.7", "6.8.6", "6.8.10", "6.9.28", "7.260318.0", "7.260510.0", "7.260817.0"}
+	onEach(t, versions, func(t *testing.T, r *rig) {
+		r.works = opencti.NewWholeWorks(r.client)
+		job := r.job("198.51.100.7")
+		r.must(r.works.Received(t.Context(), job.WorkID, "received"))
+		state, err := r.works.Announce(t.Context(), job.WorkID, 0, true)
+		r.must(err)
+		workID := ""
+		if state.Tracked {
+			workID = job.WorkID
+		}
+		r.must(r.client.PushBundle(t.Context(), connectorID, workID, []byte(whole)))
+		r.must(r.works.Processed(t.Context(), job.WorkID, "done", false))
+		r.wait("both objects are imported", func() bool { return len(r.platform.Imported()) == 2 })
 
-			works := r.platform.Imported()["note--1"].Works
-			if ours := slices.Contains(works, job.WorkID); len(works) != 1 || ours != (state.Tracked && r.has.BundlePushWork) {
-				t.Errorf("imported for the works %q, the job's is %s, want it only where the release takes one and counts it well", works, job.WorkID)
-			}
-			if text := string(r.platform.Imported()["identity--581e880a-6582-5ba1-b558-f9aa8c2f8390"].Object); !strings.Contains(text, "IPQS <&>") {
-				t.Errorf("object came as %s, want its text as it was", text)
-			}
-			if n := r.platform.Requests()["WorkExpect"]; n > 0 && !r.has.CloseByReport {
-				t.Errorf("announced %d times, want never", n)
-			}
-			work, _ := r.platform.Work(job.WorkID)
-			if work.Status != "complete" || len(r.platform.Complaints()) > 0 {
-				t.Errorf("work %+v, complaints %q, want it complete and none", work, r.platform.Complaints())
-			}
-		})
-	}
+		works := r.platform.Imported()["note--1"].Works
+		if ours := slices.Contains(works, job.WorkID); len(works) != 1 || ours != (state.Tracked && r.has.BundlePushWork) {
+			t.Errorf("imported for the works %q, the job's is %s, want it only where the release takes one and counts it well", works, job.WorkID)
+		}
+		if text := string(r.platform.Imported()["identity--581e880a-6582-5ba1-b558-f9aa8c2f8390"].Object); !strings.Contains(text, "IPQS <&>") {
+			t.Errorf("object came as %s, want its text as it was", text)
+		}
+		if n := r.platform.Requests()["WorkExpect"]; n > 0 && !r.has.CloseByReport {
+			t.Errorf("announced %d times, want never", n)
+		}
+		work, _ := r.platform.Work(job.WorkID)
+		if work.Status != "complete" || len(r.platform.Complaints()) > 0 {
+			t.Errorf("work %+v, complaints %q, want it complete and none", work, r.platform.Complaints())
+		}
+	})
 }
 
 // TestPushBundleOutlastsTheCleanUp: where the platform tracks each bundle by a work of its own and forgets the counters of
@@ -62,61 +59,58 @@ func TestPushBundle(t *testing.T) {
 // the clean-up, once.
 func TestPushBundleOutlastsTheCleanUp(t *testing.T) {
 	t.Parallel()
-	for _, version := range []string{"6.8.10", "6.9.28", "7.260423.0", "7.260428.0", "7.260507.0", "7.260510.0", "7.260817.0"} {
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, version)
-			r.works = opencti.NewWholeWorks(r.client)
-			push := func(value string) {
-				t.Helper()
-				job := r.job(value)
-				r.must(r.works.Received(t.Context(), job.WorkID, "received"))
-				state, err := r.works.Announce(t.Context(), job.WorkID, 0, true)
-				r.must(err)
-				workID := ""
-				if state.Tracked {
-					workID = job.WorkID
-				}
-				note := `{"type":"bundle","id":"bundle--0f7b1d4e-6f3c-4d55-9c8e-5b6a7c8d9e0f","objects":[{"type":"note","id":"note--` + value + `","content":"x"}]}`
-				r.must(r.client.PushBundle(t.Context(), connectorID, workID, []byte(note)))
-				for _, again := range []bool{false, true} {
-					r.must(r.works.Processed(t.Context(), job.WorkID, "done", again))
-				}
+	onEach(t, []string{"6.8.10", "6.9.28", "7.260423.0", "7.260428.0", "7.260507.0", "7.260510.0", "7.260817.0"}, func(t *testing.T, r *rig) {
+		r.works = opencti.NewWholeWorks(r.client)
+		push := func(value string) {
+			t.Helper()
+			job := r.job(value)
+			r.must(r.works.Received(t.Context(), job.WorkID, "received"))
+			state, err := r.works.Announce(t.Context(), job.WorkID, 0, true)
+			r.must(err)
+			workID := ""
+			if state.Tracked {
+				workID = job.WorkID
 			}
-			r.platform.SetImporting(false)
-			const before = 20
-			for i := range before {
-				push(fmt.Sprintf("198.51.100.%d", i+1))
+			note := `{"type":"bundle","id":"bundle--0f7b1d4e-6f3c-4d55-9c8e-5b6a7c8d9e0f","objects":[{"type":"note","id":"note--` + value + `","content":"x"}]}`
+			r.must(r.client.PushBundle(t.Context(), connectorID, workID, []byte(note)))
+			for _, again := range []bool{false, true} {
+				r.must(r.works.Processed(t.Context(), job.WorkID, "done", again))
 			}
-			failed, nothing := r.job("203.0.113.1"), r.job("203.0.113.2")
-			for range 2 { // as after a crash in between
-				r.must(r.works.Failed(t.Context(), failed.WorkID, "unknown"))
-			}
-			r.must(r.works.Nothing(t.Context(), nothing.WorkID, "out of scope"))
-			r.platform.Tick()
-			r.platform.SetImporting(true)
-			r.wait("everything is imported", func() bool { return len(r.platform.Imported()) == before })
+			r.must(r.works.CloseAgain(t.Context(), job.WorkID, "came twice"))
+		}
+		r.platform.SetImporting(false)
+		const before = 20
+		for i := range before {
+			push(fmt.Sprintf("198.51.100.%d", i+1))
+		}
+		failed, nothing := r.job("203.0.113.1"), r.job("203.0.113.2")
+		for range 2 { // as after a crash in between
+			r.must(r.works.Failed(t.Context(), failed.WorkID, "unknown"))
+		}
+		r.must(r.works.Nothing(t.Context(), nothing.WorkID, "out of scope"))
+		r.platform.Tick()
+		r.platform.SetImporting(true)
+		r.wait("everything is imported", func() bool { return len(r.platform.Imported()) == before })
 
-			push("198.51.100.200")
-			r.wait("the last one is imported", func() bool { return len(r.platform.Imported()) == before+1 })
-			r.platform.Tick()
+		push("198.51.100.200")
+		r.wait("the last one is imported", func() bool { return len(r.platform.Imported()) == before+1 })
+		r.platform.Tick()
 
-			for _, w := range r.platform.Works() {
-				if w.Dropped > 0 {
-					t.Errorf("work %+v, want nothing dropped", w)
-				}
-				if w.ID == failed.WorkID && len(w.Errors) != 1 {
-					t.Errorf("work in error has %+v, want one message", w.Errors)
-				}
-				if w.EntityID != "" && w.Status != "complete" && w.ID < r.platform.Works()[before+2].ID {
-					t.Errorf("work %+v, want it closed by the import of a later bundle", w)
-				}
-				if w.ProcessedTimes > 1 {
-					t.Errorf("work %+v, want it ended once", w)
-				}
+		for _, w := range r.platform.Works() {
+			if w.Dropped > 0 {
+				t.Errorf("work %+v, want nothing dropped", w)
 			}
-		})
-	}
+			if w.ID == failed.WorkID && len(w.Errors) != 1 {
+				t.Errorf("work in error has %+v, want one message", w.Errors)
+			}
+			if w.EntityID != "" && w.Status != "complete" && w.ID < r.platform.Works()[before+2].ID {
+				t.Errorf("work %+v, want it closed by the import of a later bundle", w)
+			}
+			if w.ProcessedTimes > 1 {
+				t.Errorf("work %+v, want it ended once", w)
+			}
+		}
+	})
 }
 
 func TestPushBundleOfAnOldRelease(t *testing.T) {

@@ -71,50 +71,46 @@ func TestNamesComeFromRegistration(t *testing.T) {
 // TestEntity: lists and edges, an entity in a draft, one that may not be seen.
 func TestEntity(t *testing.T) {
 	t.Parallel()
-	for _, version := range []string{"5.4.1", "5.12.23", "5.12.24", "6.4.0", "7.260817.0"} {
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, version)
-			score := 50
-			const created, organization = "2026-08-20T10:00:00.000Z", "identity--581e880a-6582-5ba1-b558-f9aa8c2f8390"
-			full := r.platform.AddObservable(openctitest.Observable{
-				Type: "IPv4-Addr", Value: "198.51.100.7", Markings: []string{"TLP:GREEN", "PAP:AMBER"}, Labels: []string{"scanner", "tor"},
-				Organizations: []string{organization}, Score: &score, CreatedAt: created,
-			})
-			plain := r.platform.AddObservable(openctitest.Observable{Type: "Domain-Name", Value: "example.com", CreatedAt: created})
-			hidden := r.platform.AddObservable(openctitest.Observable{Type: "Domain-Name", Value: "hidden.example", Hidden: true})
-
-			got, err := r.client.Entity(t.Context(), full, "")
-			if err != nil {
-				t.Fatalf("Entity() failed: %v", err)
-			}
-			want := opencti.Entity{
-				ID: got.ID, StandardID: full, Type: "IPv4-Addr", Value: "198.51.100.7", Score: &score, CreatedAt: created,
-				Markings: []opencti.Marking{
-					{ID: "marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da", Type: "TLP", Definition: "TLP:GREEN"},
-					{ID: got.Markings[1].ID, Type: "PAP", Definition: "PAP:AMBER", Order: 1},
-				},
-				Labels:        []opencti.Label{{ID: "label-scanner", Value: "scanner"}, {ID: "label-tor", Value: "tor"}},
-				Organizations: []string{organization},
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("Entity() (-want +got):\n%s", diff)
-			}
-			if again, err := r.client.Entity(t.Context(), got.ID, ""); err != nil || again.StandardID != full {
-				t.Errorf("Entity() by internal id = %+v, %v, want the same", again, err)
-			}
-			got, err = r.client.Entity(t.Context(), plain, "")
-			want = opencti.Entity{ID: got.ID, StandardID: plain, Type: "Domain-Name", Value: "example.com", CreatedAt: created}
-			if diff := cmp.Diff(want, got); diff != "" || err != nil {
-				t.Errorf("Entity() without anything (-want +got, %v):\n%s", err, diff)
-			}
-			for _, id := range []string{hidden, "ipv4-addr--00000000-0000-4000-8000-000000000000"} {
-				if _, err := r.client.Entity(t.Context(), id, ""); !errors.Is(err, opencti.ErrNotFound) {
-					t.Errorf("Entity(%s) error = %v, want ErrNotFound", id, err)
-				}
-			}
+	onEach(t, []string{"5.4.1", "5.12.23", "5.12.24", "6.4.0", "7.260817.0"}, func(t *testing.T, r *rig) {
+		score := 50
+		const created, organization = "2026-08-20T10:00:00.000Z", "identity--581e880a-6582-5ba1-b558-f9aa8c2f8390"
+		full := r.platform.AddObservable(openctitest.Observable{
+			Type: "IPv4-Addr", Value: "198.51.100.7", Markings: []string{"TLP:GREEN", "PAP:AMBER"}, Labels: []string{"scanner", "tor"},
+			Organizations: []string{organization}, Score: &score, CreatedAt: created,
 		})
-	}
+		plain := r.platform.AddObservable(openctitest.Observable{Type: "Domain-Name", Value: "example.com", CreatedAt: created})
+		hidden := r.platform.AddObservable(openctitest.Observable{Type: "Domain-Name", Value: "hidden.example", Hidden: true})
+
+		got, err := r.client.Entity(t.Context(), full, "")
+		if err != nil {
+			t.Fatalf("Entity() failed: %v", err)
+		}
+		want := opencti.Entity{
+			ID: got.ID, StandardID: full, Type: "IPv4-Addr", Value: "198.51.100.7", Score: &score, CreatedAt: created,
+			Markings: []opencti.Marking{
+				{ID: "marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da", Type: "TLP", Definition: "TLP:GREEN"},
+				{ID: got.Markings[1].ID, Type: "PAP", Definition: "PAP:AMBER", Order: 1},
+			},
+			Labels:        []opencti.Label{{ID: "label-scanner", Value: "scanner"}, {ID: "label-tor", Value: "tor"}},
+			Organizations: []string{organization},
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("Entity() (-want +got):\n%s", diff)
+		}
+		if again, err := r.client.Entity(t.Context(), got.ID, ""); err != nil || again.StandardID != full {
+			t.Errorf("Entity() by internal id = %+v, %v, want the same", again, err)
+		}
+		got, err = r.client.Entity(t.Context(), plain, "")
+		want = opencti.Entity{ID: got.ID, StandardID: plain, Type: "Domain-Name", Value: "example.com", CreatedAt: created}
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("Entity() without anything (-want +got, %v):\n%s", err, diff)
+		}
+		for _, id := range []string{hidden, "ipv4-addr--00000000-0000-4000-8000-000000000000"} {
+			if _, err := r.client.Entity(t.Context(), id, ""); !errors.Is(err, opencti.ErrNotFound) {
+				t.Errorf("Entity(%s) error = %v, want ErrNotFound", id, err)
+			}
+		}
+	})
 }
 
 // TestAlwaysSendDraftHeader: an entity that only a draft has is read in it, and no request ever leaves the draft open.
@@ -186,28 +182,24 @@ func TestDecodeJobOfEachRelease(t *testing.T) {
 
 func TestPing(t *testing.T) {
 	t.Parallel()
-	for _, version := range []string{"5.4.1", "6.2.11", "6.2.12", "7.260817.0"} {
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, version)
-			state, err := r.client.Ping(t.Context(), connectorID, "")
-			if err != nil || state != "" {
-				t.Fatalf("Ping() = %q, %v, want no state", state, err)
-			}
-			const kept = `{"last":"2026-08-21"}`
-			if state, err = r.client.Ping(t.Context(), connectorID, kept); err != nil || state != kept {
-				t.Errorf("Ping() = %q, %v, want what was sent", state, err)
-			}
-			r.platform.ResetState(connectorID)
-			if state, err = r.client.Ping(t.Context(), connectorID, kept); err != nil || state != "" {
-				t.Errorf("Ping() after a reset = %q, %v, want none", state, err)
-			}
-			r.platform.Forget(connectorID)
-			if _, err = r.client.Ping(t.Context(), connectorID, ""); !errors.Is(err, opencti.ErrNotFound) {
-				t.Errorf("Ping() of a forgotten connector error = %v, want ErrNotFound", err)
-			}
-		})
-	}
+	onEach(t, []string{"5.4.1", "6.2.11", "6.2.12", "7.260817.0"}, func(t *testing.T, r *rig) {
+		state, err := r.client.Ping(t.Context(), connectorID, "")
+		if err != nil || state != "" {
+			t.Fatalf("Ping() = %q, %v, want no state", state, err)
+		}
+		const kept = `{"last":"2026-08-21"}`
+		if state, err = r.client.Ping(t.Context(), connectorID, kept); err != nil || state != kept {
+			t.Errorf("Ping() = %q, %v, want what was sent", state, err)
+		}
+		r.platform.ResetState(connectorID)
+		if state, err = r.client.Ping(t.Context(), connectorID, kept); err != nil || state != "" {
+			t.Errorf("Ping() after a reset = %q, %v, want none", state, err)
+		}
+		r.platform.Forget(connectorID)
+		if _, err = r.client.Ping(t.Context(), connectorID, ""); !errors.Is(err, opencti.ErrNotFound) {
+			t.Errorf("Ping() of a forgotten connector error = %v, want ErrNotFound", err)
+		}
+	})
 }
 
 func TestEnsureLabel(t *testing.T) {
@@ -229,74 +221,66 @@ func TestEnsureLabel(t *testing.T) {
 // TestRemoveLabel: a label comes off the observable or the indicator that it is on, and nothing else does.
 func TestRemoveLabel(t *testing.T) {
 	t.Parallel()
-	for _, version := range []string{"5.4.1", "6.4.0", "7.260817.0"} {
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, version)
-			id := r.platform.AddObservable(openctitest.Observable{Type: "Url", Value: "https://example.com/", Labels: []string{"a", "b"}})
-			entity, err := r.client.Entity(t.Context(), id, "")
-			if err != nil {
-				t.Fatal(err)
+	onEach(t, []string{"5.4.1", "6.4.0", "7.260817.0"}, func(t *testing.T, r *rig) {
+		id := r.platform.AddObservable(openctitest.Observable{Type: "Url", Value: "https://example.com/", Labels: []string{"a", "b"}})
+		entity, err := r.client.Entity(t.Context(), id, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // once more is harmless
+			if err := r.client.RemoveLabel(t.Context(), id, entity.Labels[0].ID, ""); err != nil {
+				t.Fatalf("RemoveLabel() error = %v", err)
 			}
-			for range 2 { // once more is harmless
-				if err := r.client.RemoveLabel(t.Context(), id, entity.Labels[0].ID, ""); err != nil {
-					t.Fatalf("RemoveLabel() error = %v", err)
-				}
-			}
-			if o, _ := r.platform.Observable(id); !slices.Equal(o.Labels, []string{"b"}) {
-				t.Errorf("labels = %q, want b alone", o.Labels)
-			}
-			labels, err := r.client.IndicatorLabels(t.Context(), "indicator--00000000-0000-4000-8000-000000000000", "")
-			if err != nil || labels != nil {
-				t.Errorf("IndicatorLabels() of none = %v, %v, want nothing", labels, err)
-			}
-			if err := r.client.RemoveLabel(t.Context(), "url--00000000-0000-4000-8000-000000000000", "label-a", ""); !errors.Is(err, opencti.ErrRefused) {
-				t.Errorf("RemoveLabel() of nothing error = %v, want ErrRefused", err)
-			}
-		})
-	}
+		}
+		if o, _ := r.platform.Observable(id); !slices.Equal(o.Labels, []string{"b"}) {
+			t.Errorf("labels = %q, want b alone", o.Labels)
+		}
+		labels, err := r.client.IndicatorLabels(t.Context(), "indicator--00000000-0000-4000-8000-000000000000", "")
+		if err != nil || labels != nil {
+			t.Errorf("IndicatorLabels() of none = %v, %v, want nothing", labels, err)
+		}
+		if err := r.client.RemoveLabel(t.Context(), "url--00000000-0000-4000-8000-000000000000", "label-a", ""); !errors.Is(err, opencti.ErrRefused) {
+			t.Errorf("RemoveLabel() of nothing error = %v, want ErrRefused", err)
+		}
+	})
 }
 
 // TestAnswerPlaybook: one answer, with event_id where it is required and without where it is refused.
 func TestAnswerPlaybook(t *testing.T) {
 	t.Parallel()
-	for _, version := range []string{"5.11.0", "6.0.10", "6.1.0", "6.9.5", "6.9.6", "7.260817.0"} {
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, version)
-			id := r.platform.AddObservable(openctitest.Observable{Type: "IPv4-Addr", Value: "198.51.100.7"})
-			if _, err := r.platform.Enrich(t.Context(), id, openctitest.ByPlaybook); err != nil {
-				t.Fatal(err)
-			}
-			request, err := opencti.DecodeRequest(<-r.broker.Jobs())
-			if err != nil {
-				t.Fatal(err)
-			}
-			bundle := []byte(`{"type":"bundle","id":"bundle--1","objects":[{"id":"note--1","content":"<b>&"}]}`)
-			if err := r.client.AnswerPlaybook(t.Context(), *request.Playbook, time.Now(), bundle); err != nil {
-				t.Fatalf("AnswerPlaybook() failed: %v", err)
-			}
-			answers := r.platform.PlaybookAnswers()
-			if len(answers) != 1 || string(answers[0].Bundle) != string(bundle) || string(answers[0].Previous) != string(request.Playbook.Bundle) {
-				t.Fatalf("answers = %+v, want our bundle and the one we were given, byte for byte", answers)
-			}
-			var result struct{ Objects []json.RawMessage }
-			if err := json.Unmarshal(answers[0].Result, &result); err != nil {
-				t.Fatal(err)
-			}
-			if want := map[bool]int{false: 1, true: 2}[r.since("6.9.6")]; len(result.Objects) != want {
-				t.Errorf("the playbook goes on with %d objects, want %d", len(result.Objects), want)
-			}
-			gone := *request.Playbook
-			gone.StepID = "another"
-			if err := r.client.AnswerPlaybook(t.Context(), gone, time.Now(), bundle); !errors.Is(err, opencti.ErrNotFound) {
-				t.Errorf("AnswerPlaybook() of a step that is gone error = %v, want ErrNotFound", err)
-			}
-			if complaints := r.platform.Complaints(); len(complaints) > 0 {
-				t.Errorf("the platform complains: %q", complaints)
-			}
-		})
-	}
+	onEach(t, []string{"5.11.0", "6.0.10", "6.1.0", "6.9.5", "6.9.6", "7.260817.0"}, func(t *testing.T, r *rig) {
+		id := r.platform.AddObservable(openctitest.Observable{Type: "IPv4-Addr", Value: "198.51.100.7"})
+		if _, err := r.platform.Enrich(t.Context(), id, openctitest.ByPlaybook); err != nil {
+			t.Fatal(err)
+		}
+		request, err := opencti.DecodeRequest(<-r.broker.Jobs())
+		if err != nil {
+			t.Fatal(err)
+		}
+		bundle := []byte(`{"type":"bundle","id":"bundle--1","objects":[{"id":"note--1","content":"<b>&"}]}`)
+		if err := r.client.AnswerPlaybook(t.Context(), *request.Playbook, time.Now(), bundle); err != nil {
+			t.Fatalf("AnswerPlaybook() failed: %v", err)
+		}
+		answers := r.platform.PlaybookAnswers()
+		if len(answers) != 1 || string(answers[0].Bundle) != string(bundle) || string(answers[0].Previous) != string(request.Playbook.Bundle) {
+			t.Fatalf("answers = %+v, want our bundle and the one we were given, byte for byte", answers)
+		}
+		var result struct{ Objects []json.RawMessage }
+		if err := json.Unmarshal(answers[0].Result, &result); err != nil {
+			t.Fatal(err)
+		}
+		if want := map[bool]int{false: 1, true: 2}[r.since("6.9.6")]; len(result.Objects) != want {
+			t.Errorf("the playbook goes on with %d objects, want %d", len(result.Objects), want)
+		}
+		gone := *request.Playbook
+		gone.StepID = "another"
+		if err := r.client.AnswerPlaybook(t.Context(), gone, time.Now(), bundle); !errors.Is(err, opencti.ErrNotFound) {
+			t.Errorf("AnswerPlaybook() of a step that is gone error = %v, want ErrNotFound", err)
+		}
+		if complaints := r.platform.Complaints(); len(complaints) > 0 {
+			t.Errorf("the platform complains: %q", complaints)
+		}
+	})
 }
 
 func TestAnswerPlaybookOfAnOldRelease(t *testing.T) {

@@ -13,40 +13,36 @@ import (
 // names of exchanges and queues, ids that are the platform's.
 func TestBaselineOfEveryRelease(t *testing.T) {
 	t.Parallel()
-	for _, version := range releases {
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, version)
-			registration, err := r.client.Register(t.Context(), opencti.Connector{ID: connectorID, Name: "IPQS", Scope: []string{"IPv4-Addr"}})
-			r.must(err)
-			names := []string{
-				registration.Listen, registration.ListenExchange, registration.ListenRouting,
-				registration.Push, registration.PushExchange, registration.PushRouting,
-			}
-			want := []string{
-				"listen_" + connectorID, "amqp.connector.exchange", "listen_routing_" + connectorID,
-				"push_" + connectorID, "amqp.worker.exchange", "push_routing_" + connectorID,
-			}
-			if diff := cmp.Diff(want, names); diff != "" {
-				t.Errorf("names (-want +got):\n%s", diff)
-			}
-			_, err = r.client.Ping(t.Context(), connectorID, "")
-			r.must(err)
-			request := r.job("198.51.100.7")
-			if want := "ipv4-addr--12592121-be4c-5a93-a813-5a5af16e50db"; request.EntityID != want {
-				t.Errorf("the job is about %s, want %s", request.EntityID, want)
-			}
-			id := request.WorkID
-			r.must(r.works.Received(t.Context(), id, "received"))
-			r.announce(id, 2, false)
-			r.push(r.tracked(id), "a", 2)
-			r.must(r.works.Processed(t.Context(), id, "done", false))
-			w := r.ended(id, 2)
-			if diff := cmp.Diff([]openctitest.WorkMessage{{Message: "received"}, {Message: "done"}}, w.Messages); diff != "" {
-				t.Errorf("messages of the work (-want +got):\n%s", diff)
-			}
-		})
-	}
+	onEach(t, releases, func(t *testing.T, r *rig) {
+		registration, err := r.client.Register(t.Context(), opencti.Connector{ID: connectorID, Name: "IPQS", Scope: []string{"IPv4-Addr"}})
+		r.must(err)
+		names := []string{
+			registration.Listen, registration.ListenExchange, registration.ListenRouting,
+			registration.Push, registration.PushExchange, registration.PushRouting,
+		}
+		want := []string{
+			"listen_" + connectorID, "amqp.connector.exchange", "listen_routing_" + connectorID,
+			"push_" + connectorID, "amqp.worker.exchange", "push_routing_" + connectorID,
+		}
+		if diff := cmp.Diff(want, names); diff != "" {
+			t.Errorf("names (-want +got):\n%s", diff)
+		}
+		_, err = r.client.Ping(t.Context(), connectorID, "")
+		r.must(err)
+		request := r.job("198.51.100.7")
+		if want := "ipv4-addr--12592121-be4c-5a93-a813-5a5af16e50db"; request.EntityID != want {
+			t.Errorf("the job is about %s, want %s", request.EntityID, want)
+		}
+		id := request.WorkID
+		r.must(r.works.Received(t.Context(), id, "received"))
+		r.announce(id, 2, false)
+		r.push(r.tracked(id), "a", 2)
+		r.must(r.works.Processed(t.Context(), id, "done", false))
+		w := r.ended(id, 2)
+		if diff := cmp.Diff([]openctitest.WorkMessage{{Message: "received"}, {Message: "done"}}, w.Messages); diff != "" {
+			t.Errorf("messages of the work (-want +got):\n%s", diff)
+		}
+	})
 }
 
 // TestValuesAreAsThePlatformHasThem: from 6.2.5 on it lower-cases some. Both are read as they are, and the id is the

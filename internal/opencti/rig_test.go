@@ -69,6 +69,17 @@ func newRig(t *testing.T, version string) *rig {
 	return r
 }
 
+// onEach runs a test at a platform of each release.
+func onEach(t *testing.T, versions []string, test func(t *testing.T, r *rig)) {
+	t.Helper()
+	for _, version := range versions {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			test(t, newRig(t, version))
+		})
+	}
+}
+
 // since reports whether the platform is this release or a newer one.
 func (r *rig) since(version string) bool {
 	r.t.Helper()

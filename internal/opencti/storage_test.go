@@ -19,40 +19,36 @@ import (
 func TestAnAccountIsReadWithoutItsPassword(t *testing.T) {
 	t.Parallel()
 	const password = `P@ss'w\ord-4711`
-	for _, version := range []string{"5.4.1", "6.4.0", "7.260817.0"} {
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, version)
-			tests := []struct {
-				name    string
-				account openctitest.Account
-				want    opencti.Account
-				value   string
-			}{
-				{"login and password", openctitest.Account{Login: "jdoe", Type: "unix", UserID: "7", Credential: password}, opencti.Account{Login: "jdoe", Type: "unix", UserID: "7"}, "jdoe"},
-				{"user id", openctitest.Account{UserID: "8"}, opencti.Account{UserID: "8"}, "8"},
-				// The platform then displays it by its password.
-				{"password alone", openctitest.Account{Credential: password}, opencti.Account{}, ""},
+	onEach(t, []string{"5.4.1", "6.4.0", "7.260817.0"}, func(t *testing.T, r *rig) {
+		tests := []struct {
+			name    string
+			account openctitest.Account
+			want    opencti.Account
+			value   string
+		}{
+			{"login and password", openctitest.Account{Login: "jdoe", Type: "unix", UserID: "7", Credential: password}, opencti.Account{Login: "jdoe", Type: "unix", UserID: "7"}, "jdoe"},
+			{"user id", openctitest.Account{UserID: "8"}, opencti.Account{UserID: "8"}, "8"},
+			// The platform then displays it by its password.
+			{"password alone", openctitest.Account{Credential: password}, opencti.Account{}, ""},
+		}
+		for _, tt := range tests {
+			id := r.platform.AddObservable(openctitest.Observable{Type: "User-Account", Account: &tt.account})
+			entity, err := r.client.Entity(t.Context(), id, "")
+			if err != nil {
+				t.Fatalf("Entity() of one with %s = %v, want no error", tt.name, err)
 			}
-			for _, tt := range tests {
-				id := r.platform.AddObservable(openctitest.Observable{Type: "User-Account", Account: &tt.account})
-				entity, err := r.client.Entity(t.Context(), id, "")
-				if err != nil {
-					t.Fatalf("Entity() of one with %s = %v, want no error", tt.name, err)
-				}
-				if diff := cmp.Diff(&tt.want, entity.Account); diff != "" || entity.Value != tt.value {
-					t.Errorf("Entity() of one with %s has the value %q, want %q, and the account (-want +got):\n%s", tt.name, entity.Value, tt.value, diff)
-				}
-				if wire, err := json.Marshal(entity); err != nil || strings.Contains(string(wire), "4711") {
-					t.Errorf("entity with %s = %s, %v, want it without the password", tt.name, wire, err)
-				}
-				secret, err := r.client.Credential(t.Context(), id, "")
-				if err != nil || secret.Password() != tt.account.Credential || secret.Login() != tt.account.Login {
-					t.Errorf("Credential() of one with %s: %v, password as expected: %t", tt.name, err, secret.Password() == tt.account.Credential)
-				}
+			if diff := cmp.Diff(&tt.want, entity.Account); diff != "" || entity.Value != tt.value {
+				t.Errorf("Entity() of one with %s has the value %q, want %q, and the account (-want +got):\n%s", tt.name, entity.Value, tt.value, diff)
 			}
-		})
-	}
+			if wire, err := json.Marshal(entity); err != nil || strings.Contains(string(wire), "4711") {
+				t.Errorf("entity with %s = %s, %v, want it without the password", tt.name, wire, err)
+			}
+			secret, err := r.client.Credential(t.Context(), id, "")
+			if err != nil || secret.Password() != tt.account.Credential || secret.Login() != tt.account.Login {
+				t.Errorf("Credential() of one with %s: %v, password as expected: %t", tt.name, err, secret.Password() == tt.account.Credential)
+			}
+		}
+	})
 }
 
 func TestACredentialDoesNotShowItself(t *testing.T) {

@@ -125,30 +125,26 @@ func TestWorks(t *testing.T) {
 // TestRedeliveredAfterItEnded: the job was published and its work ended, and then it comes again, received once more.
 func TestRedeliveredAfterItEnded(t *testing.T) {
 	t.Parallel()
-	for _, version := range releases {
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			const n = 3
-			r := newRig(t, version)
-			id := r.job("198.51.100.7").WorkID
-			r.must(r.works.Received(t.Context(), id, "received"))
-			r.announce(id, n, false)
-			r.push(r.tracked(id), "a", n)
-			r.must(r.works.Processed(t.Context(), id, "done", false))
-			r.ended(id, n)
+	onEach(t, releases, func(t *testing.T, r *rig) {
+		const n = 3
+		id := r.job("198.51.100.7").WorkID
+		r.must(r.works.Received(t.Context(), id, "received"))
+		r.announce(id, n, false)
+		r.push(r.tracked(id), "a", n)
+		r.must(r.works.Processed(t.Context(), id, "done", false))
+		r.ended(id, n)
 
-			r.must(r.works.Received(t.Context(), id, "received"))
-			state := r.announce(id, n, true)
-			if state.Ended != r.has.Tracked {
-				t.Fatalf("Announce() of an ended work = %+v, want Ended %t", state, r.has.Tracked)
-			}
-			if !state.Ended { // where nothing is read, the job is simply done again
-				r.push("", "a", n)
-				r.must(r.works.Processed(t.Context(), id, "done", false))
-			}
-			r.ended(id, n)
-		})
-	}
+		r.must(r.works.Received(t.Context(), id, "received"))
+		state := r.announce(id, n, true)
+		if state.Ended != r.has.Tracked {
+			t.Fatalf("Announce() of an ended work = %+v, want Ended %t", state, r.has.Tracked)
+		}
+		if !state.Ended { // where nothing is read, the job is simply done again
+			r.push("", "a", n)
+			r.must(r.works.Processed(t.Context(), id, "done", false))
+		}
+		r.ended(id, n)
+	})
 }
 
 // TestACopyAfterTheEnd: a copy of a job says received once more, which opens the work again, and then finds that the job has
@@ -241,105 +237,89 @@ func TestACopyOfAWorkThatIsGone(t *testing.T) {
 // TestNothingToImport: a work that ends well without an object, whose last report fails once, ends at the next try.
 func TestNothingToImport(t *testing.T) {
 	t.Parallel()
-	for _, version := range releases {
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, version)
-			id := r.job("10.0.0.1").WorkID
-			r.must(r.works.Received(t.Context(), id, "received"))
-			r.platform.FailNext("WorkReport", 1, "DATABASE_ERROR")
-			if err := r.works.Nothing(t.Context(), id, "skipped"); err != nil {
-				r.must(r.works.Nothing(t.Context(), id, "skipped"))
-			}
-			work, _ := r.platform.Work(id)
-			if work.Status != "complete" || work.ProcessedTimes != 1 || len(work.Errors) > 0 {
-				t.Errorf("work = %+v, want it complete, ended once, without error", work)
-			}
-		})
-	}
+	onEach(t, releases, func(t *testing.T, r *rig) {
+		id := r.job("10.0.0.1").WorkID
+		r.must(r.works.Received(t.Context(), id, "received"))
+		r.platform.FailNext("WorkReport", 1, "DATABASE_ERROR")
+		if err := r.works.Nothing(t.Context(), id, "skipped"); err != nil {
+			r.must(r.works.Nothing(t.Context(), id, "skipped"))
+		}
+		work, _ := r.platform.Work(id)
+		if work.Status != "complete" || work.ProcessedTimes != 1 || len(work.Errors) > 0 {
+			t.Errorf("work = %+v, want it complete, ended once, without error", work)
+		}
+	})
 }
 
 // TestAnnouncedTwice: two copies of a job announced it, neither knowing of the other, as can be where a lost connection
 // gives a job in hand to another worker. One of them ended it; the work must end all the same when the other one comes back.
 func TestAnnouncedTwice(t *testing.T) {
 	t.Parallel()
-	for _, version := range releases {
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			const n = 3
-			r := newRig(t, version)
-			if !r.has.Tracked {
-				return // nothing is announced there
-			}
-			id := r.job("198.51.100.7").WorkID
-			r.must(r.works.Received(t.Context(), id, "received"))
-			r.announce(id, n, false)
-			r.announce(id, n, false)
-			r.push(id, "a", n)
-			r.must(r.works.Processed(t.Context(), id, "done", false))
-			if state := r.announce(id, n, true); state.Ended {
-				t.Fatalf("Announce() = %+v, want the copy to bring what it announced", state)
-			}
-			r.push(id, "a", n)
-			r.must(r.works.Processed(t.Context(), id, "done", false))
-			r.wait("the work to be complete", func() bool {
-				w, _ := r.platform.Work(id)
-				return w.Status == "complete" && w.Processed == 2*n
-			})
+	onEach(t, releases, func(t *testing.T, r *rig) {
+		const n = 3
+		if !r.has.Tracked {
+			return // nothing is announced there
+		}
+		id := r.job("198.51.100.7").WorkID
+		r.must(r.works.Received(t.Context(), id, "received"))
+		r.announce(id, n, false)
+		r.announce(id, n, false)
+		r.push(id, "a", n)
+		r.must(r.works.Processed(t.Context(), id, "done", false))
+		if state := r.announce(id, n, true); state.Ended {
+			t.Fatalf("Announce() = %+v, want the copy to bring what it announced", state)
+		}
+		r.push(id, "a", n)
+		r.must(r.works.Processed(t.Context(), id, "done", false))
+		r.wait("the work to be complete", func() bool {
+			w, _ := r.platform.Work(id)
+			return w.Status == "complete" && w.Processed == 2*n
 		})
-	}
+	})
 }
 
 // TestAnnounceAnswerLost: the platform counted and its answer never came; the next attempt must not count again.
 func TestAnnounceAnswerLost(t *testing.T) {
 	t.Parallel()
-	for _, version := range []string{"5.12.33", "6.8.6", "7.260817.0"} {
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, version)
-			id := r.job("198.51.100.7").WorkID
-			r.platform.LoseNext("WorkExpect", 1)
-			if _, err := r.works.Announce(t.Context(), id, 3, false); !errors.Is(err, opencti.ErrUnavailable) {
-				t.Fatalf("Announce() error = %v, want ErrUnavailable", err)
-			}
-			r.announce(id, 3, true)
-			if w, _ := r.platform.Work(id); w.Expected != 3 {
-				t.Errorf("%d expectations, want 3", w.Expected)
-			}
-		})
-	}
+	onEach(t, []string{"5.12.33", "6.8.6", "7.260817.0"}, func(t *testing.T, r *rig) {
+		id := r.job("198.51.100.7").WorkID
+		r.platform.LoseNext("WorkExpect", 1)
+		if _, err := r.works.Announce(t.Context(), id, 3, false); !errors.Is(err, opencti.ErrUnavailable) {
+			t.Fatalf("Announce() error = %v, want ErrUnavailable", err)
+		}
+		r.announce(id, 3, true)
+		if w, _ := r.platform.Work(id); w.Expected != 3 {
+			t.Errorf("%d expectations, want 3", w.Expected)
+		}
+	})
 }
 
 // TestOutOfOrderWorks: on releases where a younger work's end kills an older one, the older one's objects still arrive:
 // they do not name it. See openctitest's TestDeadWorkLosesObjects for what happens when they do.
 func TestOutOfOrderWorks(t *testing.T) {
 	t.Parallel()
-	for _, version := range releases {
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, version)
-			older, younger := r.job("198.51.100.1").WorkID, r.job("198.51.100.2").WorkID
-			for _, id := range []string{older, younger} {
-				r.must(r.works.Received(t.Context(), id, "received"))
-			}
-			// The older job waits for a retry. The younger one goes all the way, and the clean-up closes the older work.
-			r.announce(younger, 1, false)
-			r.push(r.tracked(younger), "younger", 1)
-			r.must(r.works.Processed(t.Context(), younger, "done", false))
-			r.ended(younger, 1)
-			r.platform.Tick()
+	onEach(t, releases, func(t *testing.T, r *rig) {
+		older, younger := r.job("198.51.100.1").WorkID, r.job("198.51.100.2").WorkID
+		for _, id := range []string{older, younger} {
+			r.must(r.works.Received(t.Context(), id, "received"))
+		}
+		// The older job waits for a retry. The younger one goes all the way, and the clean-up closes the older work.
+		r.announce(younger, 1, false)
+		r.push(r.tracked(younger), "younger", 1)
+		r.must(r.works.Processed(t.Context(), younger, "done", false))
+		r.ended(younger, 1)
+		r.platform.Tick()
 
-			r.announce(older, 2, false)
-			r.push(r.tracked(older), "older", 2)
-			r.must(r.works.Processed(t.Context(), older, "done", false))
-			r.wait("all is imported", func() bool { return len(r.platform.Imported()) == 3 })
-			for _, w := range r.platform.Works() {
-				if w.Dropped > 0 || w.ProcessedTimes != 1 {
-					t.Errorf("work %+v lost objects or its end, want neither", w)
-				}
+		r.announce(older, 2, false)
+		r.push(r.tracked(older), "older", 2)
+		r.must(r.works.Processed(t.Context(), older, "done", false))
+		r.wait("all is imported", func() bool { return len(r.platform.Imported()) == 3 })
+		for _, w := range r.platform.Works() {
+			if w.Dropped > 0 || w.ProcessedTimes != 1 {
+				t.Errorf("work %+v lost objects or its end, want neither", w)
 			}
-		})
-	}
+		}
+	})
 }
 
 // TestNoWork: a playbook's job has none, and nobody is told anything.
@@ -362,23 +342,19 @@ func TestNoWork(t *testing.T) {
 // TestDeletedWork: somebody deleted the work while its job was on its way.
 func TestDeletedWork(t *testing.T) {
 	t.Parallel()
-	for _, version := range releases {
-		t.Run(version, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, version)
-			id := r.job("198.51.100.7").WorkID
-			r.platform.DeleteWork(id)
-			r.must(r.works.Received(t.Context(), id, "received"))
-			for _, again := range []bool{false, true} {
-				state, err := r.works.Announce(t.Context(), id, 2, again)
-				if err != nil || state != (opencti.WorkState{}) {
-					t.Errorf("Announce(again %t) of a deleted work = %+v, %v, want it untracked", again, state, err)
-				}
+	onEach(t, releases, func(t *testing.T, r *rig) {
+		id := r.job("198.51.100.7").WorkID
+		r.platform.DeleteWork(id)
+		r.must(r.works.Received(t.Context(), id, "received"))
+		for _, again := range []bool{false, true} {
+			state, err := r.works.Announce(t.Context(), id, 2, again)
+			if err != nil || state != (opencti.WorkState{}) {
+				t.Errorf("Announce(again %t) of a deleted work = %+v, %v, want it untracked", again, state, err)
 			}
-			r.must(r.works.Processed(t.Context(), id, "done", false))
-			r.must(r.works.Failed(t.Context(), id, "failed"))
-		})
-	}
+		}
+		r.must(r.works.Processed(t.Context(), id, "done", false))
+		r.must(r.works.Failed(t.Context(), id, "failed"))
+	})
 }
 
 // TestWorksMayNotBeRead: the connector's user lacks the right to read works.
