@@ -27,7 +27,8 @@ import (
 // they are, and the publish hop has to wait.
 //
 // It runs in `make chaos` only: making the cluster, and four times killing a node and having it back with all replicas,
-// takes two to three minutes.
+// takes two to three minutes, and five more where the node of OpenCTI's queue is away so often or so long that jobs go into
+// the last waiting room.
 func TestClusterLosesNothingWhenLeadersDie(t *testing.T) {
 	t.Parallel()
 	if os.Getenv("CHAOS_JOBS") == "" {
