@@ -123,7 +123,7 @@ func (p *Pipeline) once(hop Hop) message.HandlerMiddleware {
 					p.Copies.settle(copyKey(trip), trip.end != "", p.Now())
 				}
 			}()
-			if trip.job.ID != "" && p.Copies.has(copyKey(trip), trip.repeated, p.Now()) {
+			if trip.copy || trip.job.ID != "" && p.Copies.has(copyKey(trip), trip.repeated, p.Now()) {
 				return nil, p.drop(msg, hop, trip)
 			}
 			if last {
@@ -163,14 +163,15 @@ func (p *Pipeline) only(msg *message.Message, hop Hop, trip *trip) (mine bool, e
 	return true, nil
 }
 
-// drop ends a copy of a job that has ended. While OpenCTI can't be told, the message comes back later: a work that the copy has
-// opened again would stay open.
+// drop ends a copy of a job that has ended. While OpenCTI can't be told, the message comes back, marked for workers that do not
+// remember the job: a work that the copy has opened again would stay open.
 func (p *Pipeline) drop(msg *message.Message, hop Hop, trip *trip) error {
 	ctx := msg.Context()
 	err := p.again(ctx, brief, time.Time{}, func() error { return p.Ends.Copied(ctx, trip.job) })
 	if p.mayPass(err) {
 		err = fmt.Errorf("dropping a copy of a job that has ended: %w", err)
 		trip.fault = stages.AsFault(err)
+		msg.Metadata.Set(MetadataCopy, "true")
 		return p.comeBack(msg, hop, trip, err)
 	}
 	trip.fate = dropped

@@ -141,52 +141,68 @@ func TestACopyTakesOver(t *testing.T) {
 }
 
 // A copy that finds its job ended may have opened the work again. It is not forgotten before OpenCTI has heard of it: while
-// OpenCTI is away, its message comes back.
+// OpenCTI is away, its message comes back, and is known as a copy long after the job is forgotten, and where it never was.
 func TestACopyIsKeptUntilOpenCTIIsTold(t *testing.T) {
 	t.Parallel()
 	away := &stages.Fault{Class: stages.Transient, Reason: stages.ReasonUnavailable, Err: errors.New("away")}
 	tests := []struct {
 		name  string
-		fail  []error
-		lines []string
-		comes int // back
+		rooms []time.Duration // of the hop
+		times int             // that OpenCTI can't be told
+		fault *stages.Fault   // why
+		told  bool
 	}{
-		{"told at once", nil, []string{"copied work_1"}, 0},
-		{"told when OpenCTI is back", slices.Repeat([]error{away}, 6), []string{"copied work_1"}, 1},
-		{"OpenCTI will never want to know", []error{&stages.Fault{Class: stages.Permanent, Reason: stages.ReasonCapability}}, nil, 0},
+		{name: "told at once", rooms: []time.Duration{time.Minute}, told: true},
+		{name: "told when OpenCTI is back", rooms: []time.Duration{time.Minute}, times: 6, fault: away, told: true},
+		{name: "told long after", rooms: []time.Duration{time.Minute}, times: 100, fault: away, told: true},
+		{name: "told long after, in a hop without waiting rooms", times: 1000, fault: away, told: true},
+		{name: "OpenCTI never wants to know", times: 1, fault: &stages.Fault{Class: stages.Permanent, Reason: stages.ReasonCapability}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			bubble(t, func(t *testing.T) {
 				ends := &told{}
-				hop := step("b", 1, pass)
-				hop.Retry.Later = []time.Duration{time.Minute}
+				runs := 0
+				hop := step("b", 1, func(_ context.Context, job stages.Job) (stages.Job, error) { runs++; return job, nil })
+				hop.Retry.Later = tt.rooms
 				l := start(t, ends, step("a", 1, pass), hop)
 				put(t, l.transport, "b", passed("m", "work_1"))
 				if o := l.end(); o.End != pipeline.Published {
 					t.Fatalf("end = %+v, want published", o)
 				}
-				ends.mu.Lock()
-				ends.fail = tt.fail
-				ends.mu.Unlock()
+				for range tt.times {
+					ends.fail = append(ends.fail, tt.fault)
+				}
 				put(t, l.transport, "b", with(passed("m", "work_1"), pipeline.MetadataRepeated, "true"))
-				time.Sleep(time.Hour) // whatever follows
+				time.Sleep(24 * time.Hour) // whatever follows
 				if err := l.stop(); err != nil {
 					t.Fatal(err)
 				}
 				close(l.outcomes)
-				comes := 0
 				for o := range l.outcomes {
-					comes += b2i(o.Delay > 0)
 					if o.End != "" {
 						t.Errorf("the job ended again: %+v", o)
 					}
 				}
-				if !slices.Equal(ends.lines, tt.lines) || comes != tt.comes {
-					t.Errorf("OpenCTI was told %q, and the copy came back %d times, want %q and %d", ends.lines, comes, tt.lines, tt.comes)
+				if want := b2i(tt.told); len(ends.lines) != want || runs != 1 || len(ends.fail) > 0 {
+					t.Errorf("OpenCTI was told %q, %d times in vain, and the stage ran %d times, want %d line, %d times and one run",
+						ends.lines, tt.times-len(ends.fail), runs, want, tt.times)
 				}
 			})
 		})
 	}
+}
+
+// A copy that one worker could not tell OpenCTI of may come to another one, which has never seen the job.
+func TestACopyIsOneToEveryWorker(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		ends := &told{}
+		l := start(t, ends, step("a", 1, pass), step("b", 1, pass))
+		put(t, l.transport, "b", with(passed("m", "work_1"), pipeline.MetadataCopy, "true"))
+		if o := <-l.outcomes; o.End != "" || o.Attempts != 0 || !slices.Equal(ends.lines, []string{"copied work_1"}) {
+			t.Errorf("outcome = %+v, OpenCTI was told %q, want no end, no attempt, and one line", o, ends.lines)
+		}
+	})
 }

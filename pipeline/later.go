@@ -31,12 +31,15 @@ const (
 	MetadataLastReason = "ipqs_worker_last_reason"
 	// MetadataRepeated is "true" when the job may have been beyond this hop before.
 	MetadataRepeated = "ipqs_worker_repeated"
+	// MetadataCopy is "true" for a copy of a job that has ended: nothing is left to do but to tell OpenCTI.
+	MetadataCopy = "ipqs_worker_copy"
 )
 
 // ours lists what a message gathers on its way through one hop, and what a dead letter or a replay has no use for.
 var ours = []string{
 	MetadataRedelivered, MetadataDeliveries,
 	MetadataAttempts, MetadataTriedIn, MetadataFirstAt, MetadataLater, MetadataNotBefore, MetadataLastReason, MetadataRepeated,
+	MetadataCopy,
 }
 
 const (
@@ -140,12 +143,16 @@ func (p *Pipeline) park(msg *message.Message, hop Hop, trip *trip, wait time.Dur
 	return nil
 }
 
-// comeBack has the message handed out again after a while, for it could not be ended. Where the hop has no waiting room,
-// or that can't be reached, the error makes the transport keep the message. No attempt is counted, nor any deadline kept:
-// there is nothing else to be done.
+// comeBack has the message handed out again after a while, for it could not be ended. Where the hop has no waiting room it goes
+// to the end of the hop's own queue, so that no transport counts it as a delivery that came to nothing; where neither can be
+// reached, the error makes the transport keep it. No attempt is counted, nor any deadline kept: there is nothing else to be done.
 func (p *Pipeline) comeBack(msg *message.Message, hop Hop, trip *trip, cause error) error {
 	if !p.roomy(hop.Retry) {
-		return cause
+		if err := p.send(msg.Context(), hop.topic(), p.copied(msg, trip, trip.came)); err != nil {
+			return fmt.Errorf("%w; giving back: %w", cause, err)
+		}
+		trip.fate = returned
+		return nil
 	}
 	wait := hop.Retry.fitting(stages.AsFault(cause).After)
 	if err := p.send(msg.Context(), hop.room(wait), p.copied(msg, trip, trip.came)); err != nil {

@@ -86,7 +86,7 @@ func (w *world) Nothing(context.Context, string, string) error { return w.work("
 
 func (w *world) Failed(context.Context, string, string) error { return w.work("failed") }
 
-func (w *world) CloseAgain(context.Context, string, string) error { return w.work("closed again") }
+func (w *world) CloseAgain(context.Context, string) error { return w.work("closed again") }
 
 func (w *world) Announce(context.Context, string, int, bool) (opencti.WorkState, error) {
 	return opencti.WorkState{}, w.work("announced")

@@ -16,6 +16,7 @@ type trip struct {
 	carried    carried    // and as it came
 	unreadable error      // why there is none
 	repeated   bool       // the job may have been beyond this hop before
+	copy       bool       // another copy of the job has ended
 	tried      bool       // this hop's stage has run for it, on an earlier trip
 	came       int        // attempts of earlier trips
 	attempts   int        // of all
@@ -55,7 +56,7 @@ const (
 type fate string
 
 const (
-	returned fate = "returned" // the transport keeps it
+	returned fate = "returned" // the transport keeps it, or has it anew
 	parked   fate = "parked"   // into a waiting room
 	paused   fate = "paused"   // to the hop's topic again, for the hop takes no jobs
 	dropped  fate = "dropped"  // nowhere: another copy of the job has ended
@@ -122,6 +123,7 @@ func (p *Pipeline) remember(msg *message.Message, trip *trip) {
 	get := msg.Metadata.Get
 	trip.repeated = trip.job.Repeated || get(MetadataRedelivered) == "true" || get(MetadataRepeated) == "true" ||
 		get(DeadLetterAt) != ""
+	trip.copy = get(MetadataCopy) == "true"
 	trip.job.Replayed = trip.job.Replayed || get(DeadLetterAt) != ""
 	trip.tried = get(MetadataAttempts) != ""
 	trip.came = readCount(get(MetadataAttempts))

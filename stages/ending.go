@@ -14,7 +14,7 @@ type Failer interface {
 	Nothing(ctx context.Context, workID, message string) error
 	Failed(ctx context.Context, workID, message string) error
 	// CloseAgain closes a work that ended, and that a copy of its job has opened again by saying that it is received.
-	CloseAgain(ctx context.Context, workID, message string) error
+	CloseAgain(ctx context.Context, workID string) error
 }
 
 // Playbooks continues a playbook that waits for our step, with the bundle that its next step is given. It returns an error
@@ -41,7 +41,7 @@ func (e Ending) DeadLettered(ctx context.Context, job Job, f *Fault, letter stri
 
 // Copied drops a copy of a job that has ended. It may have come through resolve, where it opened the work again.
 func (e Ending) Copied(ctx context.Context, job Job) error {
-	if err := e.Works.CloseAgain(ctx, job.WorkID(), "IPQS: the job came once more, and was done before."); err != nil {
+	if err := e.Works.CloseAgain(ctx, job.WorkID()); err != nil {
 		return fmt.Errorf("closing the work of a job that has ended: %w", err)
 	}
 	return nil

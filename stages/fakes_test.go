@@ -60,8 +60,8 @@ func (p *platform) Failed(_ context.Context, workID, message string) error {
 	return p.call("failed", workID+" "+message)
 }
 
-func (p *platform) CloseAgain(_ context.Context, workID, message string) error {
-	return p.call("close", workID+" "+message)
+func (p *platform) CloseAgain(_ context.Context, workID string) error {
+	return p.call("close", workID)
 }
 
 func (p *platform) EnsureLabel(_ context.Context, value, color string) error {

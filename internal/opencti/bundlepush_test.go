@@ -76,7 +76,7 @@ func TestPushBundleOutlastsTheCleanUp(t *testing.T) {
 			for _, again := range []bool{false, true} {
 				r.must(r.works.Processed(t.Context(), job.WorkID, "done", again))
 			}
-			r.must(r.works.CloseAgain(t.Context(), job.WorkID, "came twice"))
+			r.must(r.works.CloseAgain(t.Context(), job.WorkID))
 		}
 		r.platform.SetImporting(false)
 		const before = 20

@@ -34,6 +34,8 @@ type Capabilities struct {
 	Tracked bool
 	// AutoUpdate, EnrichmentResolution: accepted by the registration.
 	AutoUpdate, EnrichmentResolution bool
+	// AtLeast: a work is complete when as many objects as announced, or more, are imported; before, when exactly as many are.
+	AtLeast bool
 	// CloseByReport: toProcessed does not end a work that expects nothing; one expectation, reported, does.
 	CloseByReport bool
 }
@@ -64,6 +66,7 @@ func gates() []gate {
 		{"6.8.9", "", func(c *Capabilities) *bool { return &c.AutoUpdate }},
 		{"6.8.9", "", func(c *Capabilities) *bool { return &c.EnrichmentResolution }},
 		{"7.260224", "", func(c *Capabilities) *bool { return &c.CallbackJWT }},
+		{"7.260422", "", func(c *Capabilities) *bool { return &c.AtLeast }},
 		{"7.260428", "7.260615", func(c *Capabilities) *bool { return &c.CloseByReport }},
 	}
 }

@@ -31,6 +31,7 @@ func TestCapabilities(t *testing.T) {
 		{"auto_update", "6.8.8", "6.8.9", "", func(c Capabilities) bool { return c.AutoUpdate }},
 		{"enrichment_resolution", "6.8.8", "6.8.9", "", func(c Capabilities) bool { return c.EnrichmentResolution }},
 		{"jwks and JWT for the callback", "7.260220", "7.260224", "", func(c Capabilities) bool { return c.CallbackJWT }},
+		{"works are complete with more than was announced", "7.260417", "7.260422", "", func(c Capabilities) bool { return c.AtLeast }},
 		{"toProcessed completes nothing", "7.260423", "7.260428", "7.260615", func(c Capabilities) bool { return c.CloseByReport }},
 	}
 	for _, tt := range tests {

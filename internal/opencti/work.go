@@ -75,9 +75,14 @@ func (w *Works) Announce(ctx context.Context, workID string, n int, again bool) 
 			// bring what it announced, or the work would wait for it for ever.
 			return WorkState{Tracked: true}, nil
 		case found.endedByUs():
-			return WorkState{Tracked: true, Ended: true}, w.closeAgain(ctx, workID, found)
+			return WorkState{Tracked: true, Ended: true}, w.closeAgain(ctx, workID, found, has)
+		case found.ProcessedTime == nil:
+			n -= found.Tracking.Expected
+		case found.Tracking.Processed < found.Tracking.Expected:
+			n = 0
+		default:
+			// Ended in error, which settled whatever had been announced: this is another go, with nothing of it announced yet.
 		}
-		n -= found.Tracking.Expected
 	}
 	if n > 0 {
 		if gone, err := w.tell(ctx, opWorkExpect, map[string]any{"id": workID, "expectations": n}); err != nil || gone {
@@ -172,10 +177,12 @@ func (w *Works) settle(ctx context.Context, workID, message string, has Capabili
 	}
 }
 
+// cameAgain is the line in a work that only toProcessed closes.
+const cameAgain = "The job came once more, and was done before."
+
 // CloseAgain closes a work that ended, well or in error, and that a copy of its job has opened again by saying received once
-// more. A work that is closed, or will be with the last of its imports, is left alone. The message is shown only where nothing
-// but toProcessed closes the work.
-func (w *Works) CloseAgain(ctx context.Context, workID, message string) error {
+// more. A work that is closed, or will be with the last of its imports, is left alone.
+func (w *Works) CloseAgain(ctx context.Context, workID string) error {
 	if workID == "" {
 		return nil
 	}
@@ -183,28 +190,50 @@ func (w *Works) CloseAgain(ctx context.Context, workID, message string) error {
 	if err != nil {
 		return err
 	}
+	if has.CloseByReport && !w.closes(has) {
+		return nil // the clean-up closes it
+	}
 	found, err := w.read(ctx, workID)
 	switch {
 	case errors.Is(err, ErrForbidden):
-	case err != nil || found == nil:
+		return w.compareAgain(ctx, workID, has)
+	case err != nil || found == nil || found.ProcessedTime == nil:
 		return err
-	case found.ProcessedTime == nil, has.CloseByReport && !w.closes(has): // did not end, or is closed by the clean-up
-		return nil
-	case has.Tracked || has.CloseByReport:
-		return w.closeAgain(ctx, workID, found)
-	case found.Status == "complete":
-		return nil
+	default:
+		return w.closeAgain(ctx, workID, found, has)
 	}
-	_, err = w.tell(ctx, opWorkProcessed, map[string]any{"id": workID, "message": message, "inError": false})
-	return err
 }
 
-// closeAgain closes a work that ended before and that a redelivered job has reopened by saying received once more.
-func (w *Works) closeAgain(ctx context.Context, workID string, found *work) error {
-	if found.Status == "complete" || found.Tracking.Processed < found.Tracking.Expected {
+// closeAgain closes a work that ended before and that a redelivered job has reopened by saying received once more. What fails
+// half-way can be done again: no step makes the work look like one that is still imported.
+func (w *Works) closeAgain(ctx context.Context, workID string, found *work, has Capabilities) error {
+	expected, processed := found.Tracking.Expected, found.Tracking.Processed
+	if found.Status == "complete" || processed < expected {
 		return nil
 	}
-	return w.reportOneMore(ctx, workID)
+	if has.Tracked && !has.AtLeast { // both have to be the same, and not zero
+		if processed == 0 {
+			if err := w.report(ctx, workID, 1); err != nil {
+				return err
+			}
+			processed = 1
+		}
+		if more := processed - expected; more > 0 {
+			if gone, err := w.tell(ctx, opWorkExpect, map[string]any{"id": workID, "expectations": more}); err != nil || gone {
+				return err
+			}
+		}
+	}
+	return w.compareAgain(ctx, workID, has)
+}
+
+// compareAgain has the platform look once more whether a work is complete that expects nothing of us.
+func (w *Works) compareAgain(ctx context.Context, workID string, has Capabilities) error {
+	if has.AtLeast && (has.Tracked || has.CloseByReport) {
+		return w.report(ctx, workID, 1)
+	}
+	_, err := w.tell(ctx, opWorkProcessed, map[string]any{"id": workID, "message": cameAgain, "inError": false})
+	return err
 }
 
 // reportOneMore adds an expectation and reports it, which makes the platform look whether the work is complete.

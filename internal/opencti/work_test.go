@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"opencti-ipqs-worker/internal/opencti"
+	"opencti-ipqs-worker/internal/opencti/openctitest"
 )
 
 // TestWorks runs every way a job can go against every kind of release. Each ends with a complete work, nothing dropped.
@@ -168,6 +169,19 @@ func TestACopyAfterTheEnd(t *testing.T) {
 			r.announce(id, n, false)
 			r.must(r.works.Failed(ctx, id, "the broker is away"))
 		}, 0},
+		{"published twice", func(r *rig, ctx context.Context, id string) {
+			r.announce(id, n, false)
+			r.push(r.tracked(id), "a", n)
+			r.push(r.tracked(id), "a", n)
+			r.wait("all is reported", func() bool { w, _ := r.platform.Work(id); return !r.has.Tracked || w.Imported == 2*n })
+			r.must(r.works.Processed(ctx, id, "done", false))
+		}, n},
+	}
+	closing := []string{"Work", "WorkExpect", "WorkReport", "WorkProcessed"}
+	troubles := map[string]func(p *openctitest.Platform){"nothing": func(*openctitest.Platform) {}}
+	for _, operation := range closing {
+		troubles["a refusal of "+operation] = func(p *openctitest.Platform) { p.FailNext(operation, 1, "DATABASE_ERROR") }
+		troubles["a lost answer to "+operation] = func(p *openctitest.Platform) { p.LoseNext(operation, 1) }
 	}
 	for _, version := range releases {
 		for _, tt := range tests {
@@ -179,17 +193,25 @@ func TestACopyAfterTheEnd(t *testing.T) {
 				tt.end(r, t.Context(), id)
 				before := r.ended(id, tt.objects)
 
-				r.must(r.works.CloseAgain(t.Context(), id, "came twice"))
+				r.must(r.works.CloseAgain(t.Context(), id))
 				if after := r.ended(id, tt.objects); !cmp.Equal(before, after) {
 					t.Errorf("a copy that said nothing changed the work (-before +after):\n%s", cmp.Diff(before, after))
 				}
-				r.must(r.works.Received(t.Context(), id, "received"))
-				if open, _ := r.platform.Work(id); open.Status == before.Status {
-					t.Fatalf("work = %+v, want it opened again: else this shows nothing", open)
-				}
-				r.must(r.works.CloseAgain(t.Context(), id, "came twice"))
-				if after := r.ended(id, tt.objects); len(after.Errors) != len(before.Errors) {
-					t.Errorf("errors = %v, want those of its end: %v", after.Errors, before.Errors)
+				for trouble, bring := range troubles {
+					r.must(r.works.Received(t.Context(), id, "received"))
+					if open, _ := r.platform.Work(id); open.Status == before.Status {
+						t.Fatalf("work = %+v, want it opened again: else this shows nothing", open)
+					}
+					for _, operation := range closing {
+						r.platform.FailNext(operation, 0, "") // nothing is left of the trouble before
+					}
+					bring(r.platform)
+					if err := r.works.CloseAgain(t.Context(), id); err != nil {
+						r.must(r.works.CloseAgain(t.Context(), id)) // as the pipeline does
+					}
+					if after := r.ended(id, tt.objects); len(after.Errors) != len(before.Errors) {
+						t.Errorf("after %s, errors = %v, want those of its end: %v", trouble, after.Errors, before.Errors)
+					}
 				}
 			})
 		}
@@ -206,7 +228,7 @@ func TestACopyWhileImporting(t *testing.T) {
 	r.announce(id, n, false)
 	r.must(r.works.Processed(t.Context(), id, "done", false))
 	r.must(r.works.Received(t.Context(), id, "received"))
-	r.must(r.works.CloseAgain(t.Context(), id, "came twice"))
+	r.must(r.works.CloseAgain(t.Context(), id))
 	if work, _ := r.platform.Work(id); work.Status == "complete" || work.Expected != n || work.ProcessedTimes != 1 {
 		t.Errorf("work = %+v, want it left alone while %d objects are to be imported", work, n)
 	}
@@ -214,24 +236,66 @@ func TestACopyWhileImporting(t *testing.T) {
 	r.ended(id, n)
 }
 
-// TestACopyOfAWorkThatIsGone: nobody is told of one that was deleted, and of one that may not be read, it is said once more
-// that it is processed, which closes it.
+// TestACopyOfAWorkThatMayNotBeRead: where a work is complete with more than it expects, it can be closed without being read.
+func TestACopyOfAWorkThatMayNotBeRead(t *testing.T) {
+	t.Parallel()
+	onEach(t, releases, func(t *testing.T, r *rig) {
+		if !r.has.AtLeast {
+			return
+		}
+		id := r.job("198.51.100.7").WorkID
+		r.must(r.works.Received(t.Context(), id, "received"))
+		r.must(r.works.Nothing(t.Context(), id, "skipped"))
+		r.must(r.works.Received(t.Context(), id, "received"))
+		r.platform.FailNext("Work", 1, "FORBIDDEN_ACCESS")
+		r.must(r.works.CloseAgain(t.Context(), id))
+		r.ended(id, 0)
+	})
+}
+
+// TestAReplayAnnouncesAll: what was announced before the job failed was settled when it did. The replay announces all that it
+// publishes, once, however often it is handed out.
+func TestAReplayAnnouncesAll(t *testing.T) {
+	t.Parallel()
+	onEach(t, releases, func(t *testing.T, r *rig) {
+		const n = 3
+		if !r.has.Tracked {
+			return // nothing is announced there
+		}
+		for _, announced := range []int{0, n} {
+			id := r.job(fmt.Sprint("198.51.100.", announced)).WorkID
+			r.must(r.works.Received(t.Context(), id, "received"))
+			if announced > 0 {
+				r.announce(id, announced, false)
+			}
+			r.must(r.works.Failed(t.Context(), id, "the broker is away"))
+			r.must(r.works.Received(t.Context(), id, "received"))
+			for range 2 {
+				r.announce(id, n, true)
+				if w, _ := r.platform.Work(id); w.Expected-w.Processed != n {
+					t.Fatalf("after %d, %d are expected and %d imported, want %d to come", announced, w.Expected, w.Processed, n)
+				}
+			}
+			r.push(id, fmt.Sprint("object", announced), n)
+			r.must(r.works.Processed(t.Context(), id, "done", true))
+			r.wait("the work is complete", func() bool { w, _ := r.platform.Work(id); return w.Status == "complete" && w.Imported == n })
+		}
+	})
+}
+
+// TestACopyOfAWorkThatIsGone: nobody is told of one that was deleted.
 func TestACopyOfAWorkThatIsGone(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "7.260817.0")
 	id := r.job("198.51.100.7").WorkID
-	r.must(r.works.Received(t.Context(), id, "received"))
-	r.platform.FailNext("Work", 1, "FORBIDDEN_ACCESS")
-	r.must(r.works.CloseAgain(t.Context(), id, "came twice"))
-	r.ended(id, 0)
 	r.platform.SetDown(true)
-	if err := r.works.CloseAgain(t.Context(), id, "came twice"); !errors.Is(err, opencti.ErrUnavailable) {
+	if err := r.works.CloseAgain(t.Context(), id); !errors.Is(err, opencti.ErrUnavailable) {
 		t.Errorf("CloseAgain() error = %v while OpenCTI is away, want ErrUnavailable", err)
 	}
 	r.platform.SetDown(false)
 	r.platform.DeleteWork(id)
-	r.must(r.works.CloseAgain(t.Context(), id, "came twice"))
-	r.must(r.works.CloseAgain(t.Context(), "", "came twice"))
+	r.must(r.works.CloseAgain(t.Context(), id))
+	r.must(r.works.CloseAgain(t.Context(), ""))
 }
 
 // TestNothingToImport: a work that ends well without an object, whose last report fails once, ends at the next try.

@@ -11,8 +11,13 @@ func (p *Platform) SetLatency(d time.Duration) { p.set(func() { p.latency = d })
 // SetImporting stops the importers before their next object, or lets them go on.
 func (p *Platform) SetImporting(on bool) { p.set(func() { p.paused = !on }) }
 
-// FailNext refuses the next times requests of the operation with the code, without executing them.
+// FailNext refuses the next times requests of the operation with the code, without executing them. With zero times nothing is
+// left of an earlier call, or of one to LoseNext.
 func (p *Platform) FailNext(operation string, times int, code string) {
+	if times <= 0 {
+		p.set(func() { delete(p.faults, operation) })
+		return
+	}
 	p.set(func() { p.faults[operation] = &fault{times: times, code: code} })
 }
 
