@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strconv"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -188,24 +187,13 @@ func TestAPendingJobComesAgainAsItsStageLeftIt(t *testing.T) {
 				}, 5*time.Second, 30*time.Second)}
 				hops[1].Stage.Fills = []stages.Section{stages.SectionRisk}
 				transport := memory.New(memory.Options{Topics: pipeline.Topics(hops)})
-				outcomes := make(chan pipeline.Outcome, 100)
-				p, err := pipeline.New(pipeline.Options{
-					Hops: hops, Transport: transport, Ends: &told{}, Attended: tt.attended, Observe: func(o pipeline.Outcome) { outcomes <- o },
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				ctx, cancel := context.WithCancel(context.Background())
-				done := make(chan error, 1)
-				go func() { done <- p.Run(ctx) }()
-				<-p.Running()
+				outcomes, stop := carry(t, pipeline.Options{Hops: hops, Transport: transport, Attended: tt.attended})
 				put(t, transport, "a", message.NewMessage("m", []byte(`{"internal":{"work_id":"w"},"event":{"entity_id":"x"}}`)))
 				o := ending(outcomes)
 				if o.End != pipeline.Published || o.Attempts != 1 || o.Job.Risk == nil || !o.Job.Risk.At.Equal(began) {
 					t.Errorf("end = %+v with risk %+v, want published at the first attempt that counts, with what began at %v", o, o.Job.Risk, began)
 				}
-				cancel()
-				if err := errors.Join(<-done, transport.Close()); err != nil {
+				if err := errors.Join(stop(), transport.Close()); err != nil {
 					t.Error(err)
 				}
 			})
@@ -253,24 +241,8 @@ func TestAttemptsSurviveARestart(t *testing.T) {
 		}
 		hops := []pipeline.Hop{patient("a", fail, 5*time.Second)}
 		transport := memory.New(memory.Options{Topics: pipeline.Topics(hops)})
-		run := func() (outcomes chan pipeline.Outcome, stop func()) {
-			outcomes = make(chan pipeline.Outcome, 100)
-			p, err := pipeline.New(pipeline.Options{
-				Hops: hops, Transport: transport, Ends: &told{}, Drain: time.Minute, Observe: func(o pipeline.Outcome) { outcomes <- o },
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithCancel(context.Background())
-			done := make(chan error, 1)
-			go func() { done <- p.Run(ctx) }()
-			<-p.Running()
-			return outcomes, sync.OnceFunc(func() {
-				cancel()
-				if err := <-done; err != nil {
-					t.Error(err)
-				}
-			})
+		run := func() (outcomes chan pipeline.Outcome, stop func() error) {
+			return carry(t, pipeline.Options{Hops: hops, Transport: transport, Drain: time.Minute})
 		}
 		outcomes, stop := run()
 		put(t, transport, "a", message.NewMessage("m", []byte(`{"internal":{"work_id":"w"},"event":{"entity_id":"x"}}`)))
@@ -281,17 +253,17 @@ func TestAttemptsSurviveARestart(t *testing.T) {
 		}
 		<-tried // the third, after which a stop comes
 		synctest.Wait()
-		stop()
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
 		if o := <-outcomes; o.Fault == nil || o.Fault.Class != stages.Stopping {
 			t.Errorf("outcome = %+v, want given back", o)
 		}
 		outcomes, stop = run()
-		defer stop()
 		if o := ending(outcomes); o.End != pipeline.DeadLettered || o.Attempts != 4 {
 			t.Errorf("end = %+v, want dead-lettered after four attempts, the one that was cut off not among them", o)
 		}
-		stop()
-		if err := transport.Close(); err != nil {
+		if err := errors.Join(stop(), transport.Close()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -389,17 +361,7 @@ func TestAMessageThatKillsWorkersIsDeadLettered(t *testing.T) {
 					return job, nil
 				})}
 				transport := counting{memory.New(memory.Options{Topics: pipeline.Topics(hops)}), tt.deliveries}
-				ended := make(chan pipeline.Outcome, 1)
-				p, err := pipeline.New(pipeline.Options{
-					Hops: hops, Transport: transport, Ends: &told{}, Observe: func(o pipeline.Outcome) { ended <- o },
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				ctx, cancel := context.WithCancel(context.Background())
-				done := make(chan error, 1)
-				go func() { done <- p.Run(ctx) }()
-				<-p.Running()
+				ended, stop := carry(t, pipeline.Options{Hops: hops, Transport: transport})
 				put(t, transport, "a", message.NewMessage("m", []byte(`{"event":{"entity_id":"x"}}`)))
 				o := <-ended
 				if o.End != tt.end || (runs == 0) != (tt.end == pipeline.DeadLettered) {
@@ -408,8 +370,7 @@ func TestAMessageThatKillsWorkersIsDeadLettered(t *testing.T) {
 				if o.End == pipeline.DeadLettered && o.Fault.Reason != stages.ReasonCrashLoop {
 					t.Errorf("reason = %s, want %s", o.Fault.Reason, stages.ReasonCrashLoop)
 				}
-				cancel()
-				if err := errors.Join(<-done, transport.Close()); err != nil {
+				if err := errors.Join(stop(), transport.Close()); err != nil {
 					t.Error(err)
 				}
 			})

@@ -38,23 +38,17 @@ func TestLinesOfHopsThatRunElsewhere(t *testing.T) {
 		hops := []pipeline.Hop{step("a", 1, pass), step("b", 1, pass), step("c", 1, pass), step("d", 1, pass)}
 		transport := uncounted{memory.New(memory.Options{Topics: pipeline.Topics(hops)}), "d"}
 		reader := metric.NewManualReader()
-		p, err := pipeline.New(pipeline.Options{
-			Hops: hops, Only: []string{"a"}, Transport: transport, Ends: &told{}, Meter: metric.NewMeterProvider(metric.WithReader(reader)),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		ctx, cancel := context.WithCancel(context.Background())
 		if _, err := transport.Subscribe(ctx, "b"); err != nil { // another process
 			t.Fatal(err)
 		}
-		done := make(chan error, 1)
-		go func() { done <- p.Run(ctx) }()
-		<-p.Running()
+		_, stop := carry(t, pipeline.Options{
+			Hops: hops, Only: []string{"a"}, Transport: transport, Meter: metric.NewMeterProvider(metric.WithReader(reader)),
+		})
 		synctest.Wait()
 		got := (&line{t: t, metrics: reader}).scraped()
 		cancel()
-		if err := errors.Join(<-done, transport.Close()); err != nil {
+		if err := errors.Join(stop(), transport.Close()); err != nil {
 			t.Error(err)
 		}
 		for _, name := range []string{
@@ -93,18 +87,10 @@ func TestAJobThatTheNextQueueDoesNotTake(t *testing.T) {
 		carrier := &refusing{Transport: memory.New(memory.Options{Topics: pipeline.Topics(hops)}), topic: "b", times: 6}
 		reader := metric.NewManualReader()
 		var lines strings.Builder
-		outcomes := make(chan pipeline.Outcome, 10)
-		p, err := pipeline.New(pipeline.Options{
-			Hops: hops, Transport: carrier, Ends: &told{}, Meter: metric.NewMeterProvider(metric.WithReader(reader)),
-			Logger: slog.New(slog.NewTextHandler(&lines, nil)), Observe: func(o pipeline.Outcome) { outcomes <- o },
+		outcomes, stop := carry(t, pipeline.Options{
+			Hops: hops, Transport: carrier, Meter: metric.NewMeterProvider(metric.WithReader(reader)),
+			Logger: slog.New(slog.NewTextHandler(&lines, nil)),
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		go func() { done <- p.Run(ctx) }()
-		<-p.Running()
 		put(t, carrier, "a", asked("m", "work_1"))
 		if o := <-outcomes; o.Fault == nil || o.Fault.Reason != stages.ReasonBroker || o.Delay != 5*time.Second {
 			t.Errorf("outcome = %+v, want a fault of the broker, and again in 5 s", o)
@@ -114,8 +100,7 @@ func TestAJobThatTheNextQueueDoesNotTake(t *testing.T) {
 		}
 		synctest.Wait()
 		got := (&line{t: t, metrics: reader}).scraped()
-		cancel()
-		if err := errors.Join(<-done, carrier.Close()); err != nil {
+		if err := errors.Join(stop(), carrier.Close()); err != nil {
 			t.Error(err)
 		}
 		for name, want := range map[string]float64{

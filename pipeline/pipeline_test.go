@@ -84,14 +84,31 @@ func pass(_ context.Context, job stages.Job) (stages.Job, error) { return job, n
 
 func start(t *testing.T, ends *told, hops ...pipeline.Hop) *line {
 	t.Helper()
-	l := &line{t: t, outcomes: make(chan pipeline.Outcome, 1000), told: ends, spans: tracetest.NewInMemoryExporter(), metrics: metric.NewManualReader()}
+	l := &line{t: t, told: ends, spans: tracetest.NewInMemoryExporter(), metrics: metric.NewManualReader()}
 	l.transport = memory.New(memory.Options{Topics: pipeline.Topics(hops), DrainTimeout: time.Minute})
-	p, err := pipeline.New(pipeline.Options{
+	outcomes, stop := carry(t, pipeline.Options{
 		Hops: hops, Transport: l.transport, Ends: ends, Version: "test", Drain: time.Minute,
-		Tracer:  trace.NewTracerProvider(trace.WithSyncer(l.spans)),
-		Meter:   metric.NewMeterProvider(metric.WithReader(l.metrics)),
-		Observe: func(o pipeline.Outcome) { l.outcomes <- o },
+		Tracer: trace.NewTracerProvider(trace.WithSyncer(l.spans)),
+		Meter:  metric.NewMeterProvider(metric.WithReader(l.metrics)),
 	})
+	l.outcomes = outcomes
+	l.stop = sync.OnceValue(func() error { return errors.Join(stop(), l.transport.Close()) })
+	t.Cleanup(func() { _ = l.stop() })
+	return l
+}
+
+// carry runs a pipeline until stop is called, at the latest when the test ends; stop returns what Run did. The transport stays
+// open. Who is told of its ends, and who observes it, may be left to it.
+func carry(t *testing.T, o pipeline.Options) (outcomes chan pipeline.Outcome, stop func() error) {
+	t.Helper()
+	outcomes = make(chan pipeline.Outcome, 1000)
+	if o.Ends == nil {
+		o.Ends = &told{}
+	}
+	if o.Observe == nil {
+		o.Observe = func(o pipeline.Outcome) { outcomes <- o }
+	}
+	p, err := pipeline.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,12 +116,12 @@ func start(t *testing.T, ends *told, hops ...pipeline.Hop) *line {
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
 	<-p.Running()
-	l.stop = sync.OnceValue(func() error {
+	stop = sync.OnceValue(func() error {
 		cancel()
-		return errors.Join(<-done, l.transport.Close())
+		return <-done
 	})
-	t.Cleanup(func() { _ = l.stop() })
-	return l
+	t.Cleanup(func() { _ = stop() })
+	return outcomes, stop
 }
 
 // send gives the first hop a job message of OpenCTI's.
@@ -387,14 +404,7 @@ func TestAPoisonQueueThatRefusesDoesNotLoseTheJob(t *testing.T) {
 			return job, &stages.Fault{Class: stages.Permanent, Reason: stages.ReasonOther, Err: errors.New("no")}
 		})}
 		carrier := &refusing{Transport: memory.New(memory.Options{Topics: pipeline.Topics(hops)}), topic: "a.poison", times: 8}
-		ended := make(chan pipeline.Outcome, 10)
-		p, err := pipeline.New(pipeline.Options{Hops: hops, Transport: carrier, Ends: &told{}, Observe: func(o pipeline.Outcome) { ended <- o }})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		go func() { done <- p.Run(ctx) }()
+		ended, stop := carry(t, pipeline.Options{Hops: hops, Transport: carrier})
 		if err := carrier.Publish("a", message.NewMessage("m", []byte(`{"event":{"entity_id":"x"}}`))); err != nil {
 			t.Fatal(err)
 		}
@@ -408,8 +418,7 @@ func TestAPoisonQueueThatRefusesDoesNotLoseTheJob(t *testing.T) {
 		if diff := cmp.Diff([]pipeline.End{"", pipeline.DeadLettered}, trips); diff != "" {
 			t.Errorf("trips (-want +got):\n%s", diff)
 		}
-		cancel()
-		if err := errors.Join(<-done, carrier.Close()); err != nil {
+		if err := errors.Join(stop(), carrier.Close()); err != nil {
 			t.Error(err)
 		}
 	})

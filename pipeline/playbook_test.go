@@ -138,25 +138,13 @@ func (w *world) heard(since time.Time) (string, time.Duration) {
 // run starts the real pipeline in this world.
 func (w *world) run(transport pipeline.Transport, maxWait time.Duration) (outcomes <-chan pipeline.Outcome, stop func() error) {
 	w.t.Helper()
-	ended := make(chan pipeline.Outcome, 1000)
-	p, err := pipeline.New(pipeline.Options{
+	outcomes, end := carry(w.t, pipeline.Options{
 		Hops: w.hops(), Transport: transport, Ends: stages.Ending{Works: w, Playbooks: w}, Version: "test",
 		PlaybookMaxWait: maxWait, Drain: 2 * time.Minute,
-		Observe: func(o pipeline.Outcome) { ended <- o },
 	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- p.Run(ctx) }()
-	<-p.Running()
-	stop = sync.OnceValue(func() error {
-		cancel()
-		return errors.Join(<-done, transport.Close())
-	})
+	stop = sync.OnceValue(func() error { return errors.Join(end(), transport.Close()) })
 	w.t.Cleanup(func() { _ = stop() })
-	return ended, stop
+	return outcomes, stop
 }
 
 func (w *world) hops() []pipeline.Hop {

@@ -18,23 +18,12 @@ func TestATransportOutlivesThePipelineOnIt(t *testing.T) {
 		hops := []pipeline.Hop{step("a", 1, pass), step("b", 1, pass)}
 		transport := memory.New(memory.Options{Topics: pipeline.Topics(hops)})
 		for range 2 {
-			outcomes := make(chan pipeline.Outcome, 10)
-			p, err := pipeline.New(pipeline.Options{
-				Hops: hops, Transport: transport, Ends: &told{}, Observe: func(o pipeline.Outcome) { outcomes <- o },
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithCancel(context.Background())
-			done := make(chan error, 1)
-			go func() { done <- p.Run(ctx) }()
-			<-p.Running()
+			outcomes, stop := carry(t, pipeline.Options{Hops: hops, Transport: transport})
 			put(t, transport, "a", message.NewMessage("m", []byte(`{"internal":{"work_id":"w"},"event":{"entity_id":"x"}}`)))
 			if o := ending(outcomes); o.End != pipeline.Published {
 				t.Errorf("end = %+v, want published", o)
 			}
-			cancel()
-			if err := <-done; err != nil {
+			if err := stop(); err != nil {
 				t.Errorf("Run() = %v", err)
 			}
 		}

@@ -89,21 +89,12 @@ func TestAJobThatWasPublishedAgainIsRepeated(t *testing.T) {
 					repeated = job.Repeated
 					return job, nil
 				}
-				outcomes := make(chan pipeline.Outcome, 10)
-				p, err := pipeline.New(pipeline.Options{Hops: hops, Transport: carrier, Ends: &told{}, Observe: func(o pipeline.Outcome) { outcomes <- o }})
-				if err != nil {
-					t.Fatal(err)
-				}
-				ctx, cancel := context.WithCancel(context.Background())
-				done := make(chan error, 1)
-				go func() { done <- p.Run(ctx) }()
-				<-p.Running()
+				outcomes, stop := carry(t, pipeline.Options{Hops: hops, Transport: carrier})
 				put(t, carrier, "a", asked("m", "work_1"))
 				if o := ending(outcomes); o.End != pipeline.Published || runs != 1 || repeated != tt.repeated {
 					t.Errorf("end = %+v after %d runs of the first stage, repeated: %v, want published, one run, repeated: %v", o, runs, repeated, tt.repeated)
 				}
-				cancel()
-				if err := errors.Join(<-done, carrier.Close()); err != nil {
+				if err := errors.Join(stop(), carrier.Close()); err != nil {
 					t.Error(err)
 				}
 			})
