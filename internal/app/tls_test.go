@@ -22,6 +22,7 @@ import (
 	"opencti-ipqs-worker/internal/logtest"
 	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/internal/rabbitnode"
+	"opencti-ipqs-worker/internal/rabbitnode/rabbitnodetest"
 	"opencti-ipqs-worker/pipeline"
 )
 
@@ -132,19 +133,13 @@ func serveTLS(t *testing.T, identity certtest.Pair) string {
 // TestBrokerTLS connects to real TLS listeners with good and bad certificates on either side.
 func TestBrokerTLS(t *testing.T) {
 	t.Parallel()
-	if !rabbitnode.Installed() {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(rabbitnode.ErrNotInstalled)
-		}
-		t.Skip(rabbitnode.ErrNotInstalled)
-	}
 	authority, stranger := certtest.New(t), certtest.New(t)
 	server, client, other, old := authority.Server(t, "127.0.0.1"), authority.Client(t), stranger.Client(t), authority.Expired(t, "127.0.0.1")
 	const passphrase = "planted-passphrase-90b1"
 	encrypted := client.Encrypted(t, passphrase)
 
-	asking := startNode(t, rabbitnode.TLS{Cert: server.Cert, Key: server.Key, ClientCA: authority.PEM})
-	expired := startNode(t, rabbitnode.TLS{Cert: old.Cert, Key: old.Key})
+	asking := rabbitnodetest.Start(t, rabbitnode.Options{TLS: &rabbitnode.TLS{Cert: server.Cert, Key: server.Key, ClientCA: authority.PEM}})
+	expired := rabbitnodetest.Start(t, rabbitnode.Options{TLS: &rabbitnode.TLS{Cert: old.Cert, Key: old.Key}})
 	trust := "MQ_USE_SSL_CA=" + authority.PEM
 	untrusted := []string{"x509: certificate signed by unknown authority", ": set MQ_USE_SSL_CA or MQ_USE_SSL_REJECT_UNAUTHORIZED=false"}
 	unwanted := []string{"remote error: tls: ", ": does the other side want a certificate of ours? Set MQ_USE_SSL_CERT and MQ_USE_SSL_KEY to one that it trusts"}
@@ -244,20 +239,6 @@ func poll(t *testing.T, done func() bool, what func() string) {
 			t.Fatal(what())
 		}
 	}
-}
-
-func startNode(t *testing.T, identity rabbitnode.TLS) *rabbitnode.Node {
-	t.Helper()
-	node, err := rabbitnode.Start(t.Context(), rabbitnode.Options{TLS: &identity})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := node.Close(); err != nil {
-			t.Errorf("Close() = %v", err)
-		}
-	})
-	return node
 }
 
 func port(t *testing.T, addr string) string {

@@ -3,7 +3,6 @@ package doctor_test
 import (
 	"maps"
 	"net"
-	"os"
 	"strings"
 	"testing"
 
@@ -13,32 +12,16 @@ import (
 	"opencti-ipqs-worker/internal/doctor"
 	"opencti-ipqs-worker/internal/opencti/openctitest"
 	"opencti-ipqs-worker/internal/rabbitnode"
+	"opencti-ipqs-worker/internal/rabbitnode/rabbitnodetest"
 	"opencti-ipqs-worker/ipqs/ipqstest"
 )
 
 // TestDiagnosesOfTheBroker is TestDiagnoses with a RabbitMQ, one node of its own for all: its users are what is wrong.
 func TestDiagnosesOfTheBroker(t *testing.T) {
 	t.Parallel()
-	switch {
-	case testing.Short():
-		t.Skip("starts a RabbitMQ node")
-	case rabbitnode.Installed():
-	case os.Getenv("CI") == "true":
-		t.Fatal(rabbitnode.ErrNotInstalled)
-	default:
-		t.Skip(rabbitnode.ErrNotInstalled)
-	}
 	authority, stranger := certtest.New(t), certtest.New(t)
 	server, client := authority.Server(t, "127.0.0.1"), authority.Client(t)
-	node, err := rabbitnode.Start(t.Context(), rabbitnode.Options{TLS: &rabbitnode.TLS{Cert: server.Cert, Key: server.Key, ClientCA: authority.PEM}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := node.Close(); err != nil {
-			t.Errorf("closing the node: %v", err)
-		}
-	})
+	node := rabbitnodetest.Start(t, rabbitnode.Options{TLS: &rabbitnode.TLS{Cert: server.Cert, Key: server.Key, ClientCA: authority.PEM}})
 	const ours = `^ipqs-worker\..*`
 	for _, user := range []struct{ name, configure, write, read string }{
 		{"fine", ours, ours + `|amq\.default|.*exchange`, ours + "|listen_.*"},

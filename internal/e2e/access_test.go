@@ -24,6 +24,7 @@ import (
 	"opencti-ipqs-worker/internal/certtest"
 	"opencti-ipqs-worker/internal/opencti/openctitest"
 	"opencti-ipqs-worker/internal/rabbitnode"
+	"opencti-ipqs-worker/internal/rabbitnode/rabbitnodetest"
 	"opencti-ipqs-worker/ipqs/ipqstest"
 )
 
@@ -66,7 +67,9 @@ func (w *world) scored(jobs []job) {
 func checkBundles(t *testing.T, w *world, jobs []job) {
 	t.Helper()
 	checkObjects(t, w, jobs)
+	again := 0
 	for _, work := range w.platform.Works() {
+		again += max(work.ReceivedTimes-1, 0)
 		if work.Status != "complete" || work.Forced || work.Dropped > 0 || len(work.Errors) > 0 {
 			t.Errorf("work %+v, want it complete by itself, without errors", work)
 		}
@@ -74,9 +77,11 @@ func checkBundles(t *testing.T, w *world, jobs []job) {
 	if complaints := w.platform.Complaints(); len(complaints) > 0 {
 		t.Errorf("OpenCTI's stand-in complains: %q", complaints)
 	}
-	// A job that comes again after it has ended closes its work by one expectation, which it reports at once.
-	if asked := w.platform.Requests(); asked["WorkExpect"] != asked["WorkReport"] {
-		t.Errorf("announced %d times and reported %d times, want OpenCTI to count the objects", asked["WorkExpect"], asked["WorkReport"])
+	// Some releases close a work by an expectation that is reported at once. A job that comes again when it has ended closes its
+	// work by a report.
+	if asked := w.platform.Requests(); asked["WorkReport"] < asked["WorkExpect"] || asked["WorkReport"] > asked["WorkExpect"]+again {
+		t.Errorf("announced %d times and reported %d times while %d jobs came again, want OpenCTI to count the objects",
+			asked["WorkExpect"], asked["WorkReport"], again)
 	}
 	if strings.Contains(w.logs.String(), "RabbitMQ") {
 		t.Error("the log speaks of RabbitMQ, which there is none of")
@@ -244,23 +249,9 @@ func trusting(t *testing.T, authority *certtest.Authority) *http.Client {
 // option decides; with the right one and our certificate, jobs are done.
 func TestBrokerTLS(t *testing.T) {
 	t.Parallel()
-	if !rabbitnode.Installed() {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(rabbitnode.ErrNotInstalled)
-		}
-		t.Skip(rabbitnode.ErrNotInstalled)
-	}
 	authority, stranger := certtest.New(t), certtest.New(t)
 	server, client := authority.Server(t, "127.0.0.1"), authority.Client(t)
-	node, err := rabbitnode.Start(t.Context(), rabbitnode.Options{TLS: &rabbitnode.TLS{Cert: server.Cert, Key: server.Key, ClientCA: authority.PEM}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := node.Close(); err != nil {
-			t.Errorf("closing the node: %v", err)
-		}
-	})
+	node := rabbitnodetest.Start(t, rabbitnode.Options{TLS: &rabbitnode.TLS{Cert: server.Cert, Key: server.Key, ClientCA: authority.PEM}})
 	broker := openctitest.AMQPBroker(node.URL())
 	t.Cleanup(func() { _ = broker.Close() })
 	w := newWorldOn(t, broker, uuid.NewString(), "", ipqstest.Options{})

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"errors"
 	"io"
 	"net"
 	"os"
@@ -17,6 +16,7 @@ import (
 
 	"opencti-ipqs-worker/internal/opencti/openctitest"
 	"opencti-ipqs-worker/internal/rabbitnode"
+	"opencti-ipqs-worker/internal/rabbitnode/rabbitnodetest"
 	"opencti-ipqs-worker/ipqs/ipqstest"
 	"opencti-ipqs-worker/pipeline"
 	"opencti-ipqs-worker/pipeline/pipelinetest"
@@ -113,21 +113,9 @@ func (w *world) explain(node *rabbitnode.Node, jobs []job) {
 // by the broker, after three minutes by default, which are not worth waiting for.
 func ownCluster(t *testing.T) *rabbitnode.Cluster {
 	t.Helper()
-	cluster, err := rabbitnode.StartCluster(t.Context(), 3, rabbitnode.Options{
+	return rabbitnodetest.StartCluster(t, 3, rabbitnode.Options{
 		Settings: map[string]int{"dead_letter_worker_publisher_confirm_timeout": 5000},
 	})
-	if errors.Is(err, rabbitnode.ErrNotInstalled) && os.Getenv("CI") != "true" {
-		t.Skip("no rabbitmq-server is installed")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := cluster.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return cluster
 }
 
 // balance stands before a cluster as a load balancer does: each connection goes to the next node that takes it.

@@ -3,11 +3,9 @@
 package e2e
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -20,6 +18,7 @@ import (
 
 	"opencti-ipqs-worker/internal/opencti/openctitest"
 	"opencti-ipqs-worker/internal/rabbitnode"
+	"opencti-ipqs-worker/internal/rabbitnode/rabbitnodetest"
 	"opencti-ipqs-worker/ipqs/ipqstest"
 	"opencti-ipqs-worker/pipeline/pipelinetest"
 )
@@ -195,25 +194,11 @@ func (w *world) awaitLog(text string, times int) {
 // ownNode starts a node with two virtual hosts beside its own.
 func ownNode(t *testing.T) *rabbitnode.Node {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-	defer cancel()
 	definitions := filepath.Join(t.TempDir(), "definitions.json")
 	if err := os.WriteFile(definitions, places(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	node, err := rabbitnode.Start(ctx, rabbitnode.Options{Config: []string{"load_definitions = " + definitions}})
-	if errors.Is(err, rabbitnode.ErrNotInstalled) && os.Getenv("CI") != "true" {
-		t.Skip("no rabbitmq-server is installed")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := node.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return node
+	return rabbitnodetest.Start(t, rabbitnode.Options{Config: []string{"load_definitions = " + definitions}})
 }
 
 // places is what the node begins with, in the form of rabbitmqctl export_definitions.

@@ -11,24 +11,15 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"opencti-ipqs-worker/internal/rabbitnode"
+	"opencti-ipqs-worker/internal/rabbitnode/rabbitnodetest"
 )
 
 // What a quorum queue took is there when its leader is killed, and the leader comes back as a replica.
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	needRabbitMQ(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	cluster, err := rabbitnode.StartCluster(ctx, 3, rabbitnode.Options{})
-	if err != nil {
-		t.Fatalf("StartCluster() = %v", err)
-	}
-	t.Cleanup(func() {
-		if err := cluster.Close(); err != nil {
-			t.Errorf("Close() = %v", err)
-		}
-	})
-
+	cluster := rabbitnodetest.StartCluster(t, 3, rabbitnode.Options{})
 	const queue = "replicated"
 	publishTo(ctx, t, cluster.Nodes[1].URL(), queue, "one", amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum})
 	before := await(ctx, t, cluster, queue, 3)

@@ -6,18 +6,18 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
 	"testing"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"opencti-ipqs-worker/internal/rabbitnode"
+	"opencti-ipqs-worker/internal/rabbitnode/rabbitnodetest"
 )
 
 func TestNode(t *testing.T) {
 	t.Parallel()
-	needRabbitMQ(t)
+	rabbitnodetest.Need(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	dir := t.TempDir()
@@ -76,28 +76,13 @@ func TestNode(t *testing.T) {
 
 func TestStartGivesUp(t *testing.T) {
 	t.Parallel()
-	needRabbitMQ(t)
+	rabbitnodetest.Need(t)
 	stopped := errors.New("stopped by the test")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(stopped)
 	if _, err := rabbitnode.Start(ctx, rabbitnode.Options{}); !errors.Is(err, stopped) {
 		t.Errorf("Start(ended context) = %v, want %v", err, stopped)
 	}
-}
-
-// needRabbitMQ skips the test where the server is not installed, but not in CI; and where only short tests are wanted.
-func needRabbitMQ(t *testing.T) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("starts RabbitMQ nodes")
-	}
-	if rabbitnode.Installed() {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal(rabbitnode.ErrNotInstalled)
-	}
-	t.Skip(rabbitnode.ErrNotInstalled)
 }
 
 func publish(ctx context.Context, t *testing.T, url, queue, body string) {

@@ -14,25 +14,17 @@ import (
 
 	"opencti-ipqs-worker/internal/certtest"
 	"opencti-ipqs-worker/internal/rabbitnode"
+	"opencti-ipqs-worker/internal/rabbitnode/rabbitnodetest"
 )
 
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	needRabbitMQ(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	authority, stranger := certtest.New(t), certtest.New(t)
 	server := authority.Server(t, "rabbit.test")
-	node, err := rabbitnode.Start(ctx, rabbitnode.Options{
+	node := rabbitnodetest.Start(t, rabbitnode.Options{
 		TLS: &rabbitnode.TLS{Cert: server.Cert, Key: server.Key, ClientCA: authority.PEM},
-	})
-	if err != nil {
-		t.Fatalf("Start() = %v", err)
-	}
-	t.Cleanup(func() {
-		if err := node.Close(); err != nil {
-			t.Errorf("Close() = %v", err)
-		}
 	})
 	connect := func(trusted *certtest.Authority, client certtest.Pair) error {
 		config := &tls.Config{ServerName: "rabbit.test", RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -13,30 +12,14 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"opencti-ipqs-worker/internal/rabbitnode"
+	"opencti-ipqs-worker/internal/rabbitnode/rabbitnodetest"
 	"opencti-ipqs-worker/pipeline/rabbitmq"
 )
 
 // Brokers that fail. The tests use a node of their own, one after the other.
 func TestBroker(t *testing.T) { //nolint:tparallel // what one does to the node, the others would feel
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("starts a RabbitMQ node several times")
-	}
-	if !rabbitnode.Installed() {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(rabbitnode.ErrNotInstalled)
-		}
-		t.Skip(rabbitnode.ErrNotInstalled)
-	}
-	node, err := rabbitnode.Start(t.Context(), rabbitnode.Options{Config: []string{"max_message_size = 1000000"}})
-	if err != nil {
-		t.Fatalf("starting a node: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := node.Close(); err != nil {
-			t.Errorf("stopping the node: %v", err)
-		}
-	})
+	node := rabbitnodetest.Start(t, rabbitnode.Options{Config: []string{"max_message_size = 1000000"}})
 	t.Run("a message is too large for the broker", func(t *testing.T) { testTooLarge(t, node) })
 	t.Run("the broker blocks publishing", func(t *testing.T) { testBlocked(t, node) })
 	t.Run("the broker is killed", func(t *testing.T) { testBrokerKilled(t, node) })

@@ -17,7 +17,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"opencti-ipqs-worker/internal/rabbitnode"
+	"opencti-ipqs-worker/internal/rabbitnode/rabbitnodetest"
 )
 
 // asCommand in the environment makes the test binary be the command under test.
@@ -66,7 +66,7 @@ func TestStatus(t *testing.T) {
 
 func TestPrivateNode(t *testing.T) {
 	t.Parallel()
-	needRabbitMQ(t)
+	rabbitnodetest.Need(t)
 	tests := []struct {
 		name   string
 		signal syscall.Signal
@@ -141,19 +141,4 @@ func withnode(t *testing.T, url string, args ...string) *exec.Cmd {
 	cmd.Env = append(os.Environ(), asCommand+"=1", fmt.Sprintf("%s=%s", urlVariable, url))
 	cmd.Stderr = t.Output()
 	return cmd
-}
-
-// needRabbitMQ skips the test where the server is not installed, but not in CI; and where only short tests are wanted.
-func needRabbitMQ(t *testing.T) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("starts RabbitMQ nodes")
-	}
-	if rabbitnode.Installed() {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal(rabbitnode.ErrNotInstalled)
-	}
-	t.Skip(rabbitnode.ErrNotInstalled)
 }
