@@ -206,3 +206,33 @@ func TestACopyIsOneToEveryWorker(t *testing.T) {
 		}
 	})
 }
+
+// What OpenCTI refuses for the token's sake is not asked again within the trip. Without a waiting room its job still comes back
+// in its own time, and not as fast as the broker can.
+func TestAJobThatCannotBeEndedDoesNotRunInCircles(t *testing.T) {
+	t.Parallel()
+	refused := &stages.Fault{Class: stages.AccountWide, Reason: stages.ReasonAuth, Err: errors.New("no such token")}
+	fail := func(_ context.Context, job stages.Job) (stages.Job, error) {
+		return job, &stages.Fault{Class: stages.Permanent, Reason: stages.ReasonInvalidValue, Err: errors.New("no")}
+	}
+	for name, msg := range map[string]*message.Message{
+		"a copy":        with(passed("m", "work_1"), pipeline.MetadataCopy, "true"),
+		"a dead letter": passed("m", "work_1"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T) {
+				const times = 1000
+				ends := &told{fail: slices.Repeat([]error{refused}, times)}
+				l := start(t, ends, step("a", 1, pass), step("b", 1, fail))
+				put(t, l.transport, "b", msg)
+				time.Sleep(time.Minute)
+				ends.mu.Lock()
+				defer ends.mu.Unlock()
+				if asked := times - len(ends.fail); asked < 5 || asked > 13 {
+					t.Errorf("OpenCTI was asked %d times in a minute, want once every 5 to 7 seconds", asked)
+				}
+			})
+		})
+	}
+}

@@ -143,11 +143,19 @@ func (p *Pipeline) park(msg *message.Message, hop Hop, trip *trip, wait time.Dur
 	return nil
 }
 
-// comeBack has the message handed out again after a while, for it could not be ended. Where the hop has no waiting room it goes
-// to the end of the hop's own queue, so that no transport counts it as a delivery that came to nothing; where neither can be
-// reached, the error makes the transport keep it. No attempt is counted, nor any deadline kept: there is nothing else to be done.
+// comeBack has the message handed out again after a while, for it could not be ended. Where the hop has no waiting room it waits
+// here, and goes to the end of the hop's own queue, so that no transport counts it as a delivery that came to nothing; where
+// neither can be reached, the error makes the transport keep it. No attempt is counted, nor any deadline kept: there is nothing
+// else to be done.
 func (p *Pipeline) comeBack(msg *message.Message, hop Hop, trip *trip, cause error) error {
 	if !p.roomy(hop.Retry) {
+		timer := time.NewTimer(jittered(min(max(stages.AsFault(cause).After, firstPause), longestWait)))
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-p.stopping:
+		case <-msg.Context().Done():
+		}
 		if err := p.send(msg.Context(), hop.topic(), p.copied(msg, trip, trip.came)); err != nil {
 			return fmt.Errorf("%w; giving back: %w", cause, err)
 		}

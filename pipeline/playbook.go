@@ -29,8 +29,7 @@ func (p *Pipeline) waited(msg *message.Message, trip *trip) {
 	trip.deadline = trip.job.OpenedAt.Add(p.PlaybookMaxWait)
 }
 
-// crashLoop is how often a message is handed out again without any attempt ending, before it counts as what kills workers. (A hop
-// without waiting rooms also gives back what the next hop's queue does not take, and that counts.)
+// crashLoop is how often a message is handed out again without any attempt ending, before it counts as what kills workers.
 const crashLoop = 5
 
 // left is how long another attempt may take before the playbook has waited long enough. It returns the fault that ends the

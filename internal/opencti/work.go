@@ -81,7 +81,9 @@ func (w *Works) Announce(ctx context.Context, workID string, n int, again bool) 
 		case found.Tracking.Processed < found.Tracking.Expected:
 			n = 0
 		default:
-			// Ended in error, which settled whatever had been announced: this is another go, with nothing of it announced yet.
+			// Ended in error, which settled whatever had been announced: this is another go, with nothing of it announced yet. What
+			// was imported beyond that, because it came twice or late, is taken in, or the counts would never meet.
+			n += found.Tracking.Processed - found.Tracking.Expected
 		}
 	}
 	if n > 0 {
@@ -109,6 +111,8 @@ func (w *Works) Processed(ctx context.Context, workID, message string, again boo
 		case !found.endedByUs():
 		case found.Status == "complete" || found.Tracking.Processed < found.Tracking.Expected:
 			return nil // is complete, or will be with the last object
+		case has.Tracked && !has.AtLeast && found.Tracking.Processed > 0:
+			return w.closeAgain(ctx, workID, found, has)
 		case has.CloseByReport && !w.closes(has):
 			return nil // will be closed by the clean-up
 		}

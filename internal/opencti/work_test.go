@@ -82,6 +82,17 @@ func TestWorks(t *testing.T) {
 			r.push(r.tracked(id), "a", n)
 			r.must(r.works.Processed(ctx, id, "done", true))
 		}, n, false},
+		{"a copy publishes it all before the first one has ended it", func(r *rig, ctx context.Context, id string) {
+			r.announce(id, n, false)
+			r.push(r.tracked(id), "a", n)
+			r.wait("the import", func() bool { return len(r.platform.Imported()) == n })
+			r.must(r.works.Received(ctx, id, "received"))
+			r.announce(id, n, true)
+			r.push(r.tracked(id), "a", n)
+			r.wait("the import", func() bool { w, _ := r.platform.Work(id); return !r.has.Tracked || w.Imported == 2*n })
+			r.must(r.works.Processed(ctx, id, "done", false))
+			r.must(r.works.Processed(ctx, id, "done", true))
+		}, n, false},
 		{"redelivered before anything was announced", func(r *rig, ctx context.Context, id string) {
 			r.announce(id, n, true)
 			r.push(r.tracked(id), "a", n)
@@ -111,6 +122,9 @@ func TestWorks(t *testing.T) {
 				wantTimes := 1
 				if strings.HasPrefix(tt.name, "replayed") || strings.HasPrefix(tt.name, "failed, and was received") {
 					wantTimes = 2
+				}
+				if strings.HasPrefix(tt.name, "a copy publishes it all") && !r.has.AtLeast && r.has.Tracked && r.since("5.12.0") {
+					wantTimes = 2 // nothing else closes a work there that the copy has opened again
 				}
 				if w.ProcessedTimes != wantTimes {
 					t.Errorf("toProcessed was said %d times, want %d", w.ProcessedTimes, wantTimes)
@@ -262,23 +276,32 @@ func TestAReplayAnnouncesAll(t *testing.T) {
 		if !r.has.Tracked {
 			return // nothing is announced there
 		}
-		for _, announced := range []int{0, n} {
-			id := r.job(fmt.Sprint("198.51.100.", announced)).WorkID
+		for i, before := range []struct{ announced, pushed, late int }{{0, 0, 0}, {n, 0, 0}, {n, 1, 0}, {n, 2 * n, 0}, {n, 0, n}} {
+			id := r.job(fmt.Sprint("198.51.100.", i+1)).WorkID
 			r.must(r.works.Received(t.Context(), id, "received"))
-			if announced > 0 {
-				r.announce(id, announced, false)
+			if before.announced > 0 {
+				r.announce(id, before.announced, false)
 			}
+			imported := func(n int) {
+				t.Helper()
+				r.wait("the import", func() bool { w, _ := r.platform.Work(id); return w.Imported == n })
+			}
+			r.push(id, fmt.Sprint("before", i), before.pushed)
+			imported(before.pushed)
 			r.must(r.works.Failed(t.Context(), id, "the broker is away"))
+			r.push(id, fmt.Sprint("late", i), before.late)
+			imported(before.pushed + before.late)
 			r.must(r.works.Received(t.Context(), id, "received"))
 			for range 2 {
 				r.announce(id, n, true)
 				if w, _ := r.platform.Work(id); w.Expected-w.Processed != n {
-					t.Fatalf("after %d, %d are expected and %d imported, want %d to come", announced, w.Expected, w.Processed, n)
+					t.Fatalf("after %+v, %d are expected and %d imported, want %d to come", before, w.Expected, w.Processed, n)
 				}
 			}
-			r.push(id, fmt.Sprint("object", announced), n)
+			r.push(id, fmt.Sprint("object", i), n)
 			r.must(r.works.Processed(t.Context(), id, "done", true))
-			r.wait("the work is complete", func() bool { w, _ := r.platform.Work(id); return w.Status == "complete" && w.Imported == n })
+			imported(before.pushed + before.late + n)
+			r.wait("the work is complete", func() bool { w, _ := r.platform.Work(id); return w.Status == "complete" })
 		}
 	})
 }
