@@ -128,15 +128,7 @@ func TestACopyTakesOver(t *testing.T) {
 		if o := l.end(); o.End != pipeline.Published || runs != 2 {
 			t.Errorf("end = %+v after %d runs, want published after two", o, runs)
 		}
-		if err := l.stop(); err != nil {
-			t.Fatal(err)
-		}
-		close(l.outcomes)
-		for o := range l.outcomes {
-			if o.End != "" {
-				t.Errorf("the job ended again: %+v", o)
-			}
-		}
+		l.endsNoMore()
 	})
 }
 
@@ -176,15 +168,7 @@ func TestACopyIsKeptUntilOpenCTIIsTold(t *testing.T) {
 				}
 				put(t, l.transport, "b", with(passed("m", "work_1"), pipeline.MetadataRepeated, "true"))
 				time.Sleep(24 * time.Hour) // whatever follows
-				if err := l.stop(); err != nil {
-					t.Fatal(err)
-				}
-				close(l.outcomes)
-				for o := range l.outcomes {
-					if o.End != "" {
-						t.Errorf("the job ended again: %+v", o)
-					}
-				}
+				l.endsNoMore()
 				if want := b2i(tt.told); len(ends.lines) != want || runs != 1 || len(ends.fail) > 0 {
 					t.Errorf("OpenCTI was told %q, %d times in vain, and the stage ran %d times, want %d line, %d times and one run",
 						ends.lines, tt.times-len(ends.fail), runs, want, tt.times)

@@ -97,6 +97,20 @@ func start(t *testing.T, ends *told, hops ...pipeline.Hop) *line {
 	return l
 }
 
+// endsNoMore stops it, and fails where a job ended meanwhile.
+func (l *line) endsNoMore() {
+	l.t.Helper()
+	if err := l.stop(); err != nil {
+		l.t.Fatal(err)
+	}
+	close(l.outcomes)
+	for o := range l.outcomes {
+		if o.End != "" {
+			l.t.Errorf("the job ended again: %+v", o)
+		}
+	}
+}
+
 // carry runs a pipeline until stop is called, at the latest when the test ends; stop returns what Run did. The transport stays
 // open. Who is told of its ends, and who observes it, may be left to it.
 func carry(t *testing.T, o pipeline.Options) (outcomes chan pipeline.Outcome, stop func() error) {

@@ -26,14 +26,7 @@ func TestPushBundle(t *testing.T) {
 	onEach(t, versions, func(t *testing.T, r *rig) {
 		r.works = opencti.NewWholeWorks(r.client)
 		job := r.job("198.51.100.7")
-		r.must(r.works.Received(t.Context(), job.WorkID, "received"))
-		state, err := r.works.Announce(t.Context(), job.WorkID, 0, true)
-		r.must(err)
-		workID := ""
-		if state.Tracked {
-			workID = job.WorkID
-		}
-		r.must(r.client.PushBundle(t.Context(), connectorID, workID, []byte(whole)))
+		state := r.pushBundle(job.WorkID, whole)
 		r.must(r.works.Processed(t.Context(), job.WorkID, "done", false))
 		r.wait("both objects are imported", func() bool { return len(r.platform.Imported()) == 2 })
 
@@ -64,15 +57,8 @@ func TestPushBundleOutlastsTheCleanUp(t *testing.T) {
 		push := func(value string) {
 			t.Helper()
 			job := r.job(value)
-			r.must(r.works.Received(t.Context(), job.WorkID, "received"))
-			state, err := r.works.Announce(t.Context(), job.WorkID, 0, true)
-			r.must(err)
-			workID := ""
-			if state.Tracked {
-				workID = job.WorkID
-			}
 			note := `{"type":"bundle","id":"bundle--0f7b1d4e-6f3c-4d55-9c8e-5b6a7c8d9e0f","objects":[{"type":"note","id":"note--` + value + `","content":"x"}]}`
-			r.must(r.client.PushBundle(t.Context(), connectorID, workID, []byte(note)))
+			r.pushBundle(job.WorkID, note)
 			for _, again := range []bool{false, true} {
 				r.must(r.works.Processed(t.Context(), job.WorkID, "done", again))
 			}

@@ -249,14 +249,7 @@ func TestRemoveLabel(t *testing.T) {
 func TestAnswerPlaybook(t *testing.T) {
 	t.Parallel()
 	onEach(t, []string{"5.11.0", "6.0.10", "6.1.0", "6.9.5", "6.9.6", "7.260817.0"}, func(t *testing.T, r *rig) {
-		id := r.platform.AddObservable(openctitest.Observable{Type: "IPv4-Addr", Value: "198.51.100.7"})
-		if _, err := r.platform.Enrich(t.Context(), id, openctitest.ByPlaybook); err != nil {
-			t.Fatal(err)
-		}
-		request, err := opencti.DecodeRequest(<-r.broker.Jobs())
-		if err != nil {
-			t.Fatal(err)
-		}
+		request := r.request("198.51.100.7", openctitest.ByPlaybook)
 		bundle := []byte(`{"type":"bundle","id":"bundle--1","objects":[{"id":"note--1","content":"<b>&"}]}`)
 		if err := r.client.AnswerPlaybook(t.Context(), *request.Playbook, time.Now(), bundle); err != nil {
 			t.Fatalf("AnswerPlaybook() failed: %v", err)
@@ -296,14 +289,7 @@ func TestAnswerPlaybookOfAnOldRelease(t *testing.T) {
 func TestPlaybookWithoutPreviousStep(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "7.260817.0")
-	id := r.platform.AddObservable(openctitest.Observable{Type: "IPv4-Addr", Value: "198.51.100.7"})
-	if _, err := r.platform.Enrich(t.Context(), id, openctitest.ByPlaybook); err != nil {
-		t.Fatal(err)
-	}
-	request, err := opencti.DecodeRequest(<-r.broker.Jobs())
-	if err != nil {
-		t.Fatal(err)
-	}
+	request := r.request("198.51.100.7", openctitest.ByPlaybook)
 	request.Playbook.PreviousStepID = ""
 	if err := r.client.AnswerPlaybook(t.Context(), *request.Playbook, time.Now(), request.Playbook.Bundle); err != nil {
 		t.Fatalf("AnswerPlaybook() failed: %v", err)

@@ -88,11 +88,13 @@ func (r *rig) since(version string) bool {
 	return r.platform.Version().Compare(bound) >= 0
 }
 
-// job has an observable enriched and returns the request as decoded.
-func (r *rig) job(value string) opencti.Request {
+// job has an observable enriched because somebody asks for it, and returns the request as decoded.
+func (r *rig) job(value string) opencti.Request { return r.request(value, openctitest.Manual) }
+
+func (r *rig) request(value string, trigger openctitest.Trigger) opencti.Request {
 	r.t.Helper()
 	id := r.platform.AddObservable(openctitest.Observable{Type: "IPv4-Addr", Value: value})
-	if _, err := r.platform.Enrich(r.t.Context(), id, openctitest.Manual); err != nil {
+	if _, err := r.platform.Enrich(r.t.Context(), id, trigger); err != nil {
 		r.t.Fatal(err)
 	}
 	request, err := opencti.DecodeRequest(<-r.broker.Jobs())
@@ -118,6 +120,19 @@ func (r *rig) push(workID, value string, n int) {
 			r.t.Fatal(err)
 		}
 	}
+}
+
+// pushBundle hands over a whole bundle for a work, up to where it is to be ended.
+func (r *rig) pushBundle(workID, bundle string) opencti.WorkState {
+	r.t.Helper()
+	r.must(r.works.Received(r.t.Context(), workID, "received"))
+	state, err := r.works.Announce(r.t.Context(), workID, 0, true)
+	r.must(err)
+	if !state.Tracked {
+		workID = ""
+	}
+	r.must(r.client.PushBundle(r.t.Context(), connectorID, workID, []byte(bundle)))
+	return state
 }
 
 func (r *rig) must(err error) {

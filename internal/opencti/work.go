@@ -111,7 +111,7 @@ func (w *Works) Processed(ctx context.Context, workID, message string, again boo
 		case !found.endedByUs():
 		case found.Status == "complete" || found.Tracking.Processed < found.Tracking.Expected:
 			return nil // is complete, or will be with the last object
-		case has.Tracked && !has.AtLeast && found.Tracking.Processed > 0:
+		case has.Tracked && !has.AtLeast:
 			return w.closeAgain(ctx, workID, found, has)
 		case has.CloseByReport && !w.closes(has):
 			return nil // will be closed by the clean-up

@@ -107,11 +107,10 @@ func TestWorks(t *testing.T) {
 			r.must(r.works.Processed(ctx, id, "done", false))
 		}, n, true},
 	}
-	for _, version := range releases {
-		for _, tt := range tests {
-			t.Run(version+"/"+tt.name, func(t *testing.T) {
-				t.Parallel()
-				r := newRig(t, version)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			onEach(t, releases, func(t *testing.T, r *rig) {
 				id := r.job("198.51.100.7").WorkID
 				r.must(r.works.Received(t.Context(), id, "received"))
 				tt.run(r, t.Context(), id)
@@ -133,7 +132,7 @@ func TestWorks(t *testing.T) {
 					t.Errorf("%d expectations on an untracked release, want none", w.Expected)
 				}
 			})
-		}
+		})
 	}
 }
 
@@ -197,11 +196,10 @@ func TestACopyAfterTheEnd(t *testing.T) {
 		troubles["a refusal of "+operation] = func(p *openctitest.Platform) { p.FailNext(operation, 1, "DATABASE_ERROR") }
 		troubles["a lost answer to "+operation] = func(p *openctitest.Platform) { p.LoseNext(operation, 1) }
 	}
-	for _, version := range releases {
-		for _, tt := range tests {
-			t.Run(version+"/"+tt.name, func(t *testing.T) {
-				t.Parallel()
-				r := newRig(t, version)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			onEach(t, releases, func(t *testing.T, r *rig) {
 				id := r.job("198.51.100.7").WorkID
 				r.must(r.works.Received(t.Context(), id, "received"))
 				tt.end(r, t.Context(), id)
@@ -228,7 +226,7 @@ func TestACopyAfterTheEnd(t *testing.T) {
 					}
 				}
 			})
-		}
+		})
 	}
 }
 

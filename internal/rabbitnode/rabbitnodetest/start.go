@@ -1,8 +1,6 @@
 //go:build unix
 
-// Package rabbitnodetest gives a test RabbitMQ nodes of its own. Tests that can share one take that of [pipelinetest.AMQPURL].
-//
-// [pipelinetest.AMQPURL]: https://pkg.go.dev/opencti-ipqs-worker/pipeline/pipelinetest#AMQPURL
+// Package rabbitnodetest gives a test RabbitMQ nodes of its own. Tests that can share one take that of pipelinetest.AMQPURL.
 package rabbitnodetest
 
 import (
