@@ -15,6 +15,9 @@ type Report struct {
 	Message Text `json:"message,omitzero"`
 	// AskedAt is when IPQS said so, where that is not now: a report that was kept carries it. IPQS itself tells no time.
 	AskedAt time.Time `json:"asked_at,omitzero"`
+	// Cached reports whether the answer came from a cache of the caller's side instead of a request to IPQS. It describes one
+	// lookup, not the answer, and is not encoded.
+	Cached bool `json:"-"`
 
 	IP    *IP    `json:"ip,omitzero"`
 	Email *Email `json:"email,omitzero"`

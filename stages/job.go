@@ -37,6 +37,10 @@ type Risk struct {
 	// At is when the answer came, in UTC with milliseconds. Every time stamp of the bundle is this one.
 	At     time.Time    `json:"at"`
 	Report *ipqs.Report `json:"report"`
+	// Cached reports whether the answer came from the cache. UsedAt is when the job received it, in UTC with milliseconds:
+	// UsedAt - At is the age of a cached answer. UsedAt is zero in jobs of earlier releases.
+	Cached bool      `json:"cached,omitempty"`
+	UsedAt time.Time `json:"used_at,omitzero"`
 }
 
 // Verdict is what we conclude from a [Risk].

@@ -83,11 +83,12 @@ func (l lookup) run(ctx context.Context, job Job) (Job, error) {
 	if err != nil {
 		return job, err
 	}
-	at := report.AskedAt
-	if at.IsZero() {
-		at = l.now()
+	used := l.now().UTC().Truncate(time.Millisecond)
+	at := used
+	if !report.AskedAt.IsZero() {
+		at = report.AskedAt.UTC().Truncate(time.Millisecond)
 	}
-	job.Risk = &Risk{At: at.UTC().Truncate(time.Millisecond), Report: report}
+	job.Risk = &Risk{At: at, Report: report, Cached: report.Cached, UsedAt: used}
 	return job, nil
 }
 

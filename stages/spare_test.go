@@ -118,14 +118,14 @@ func TestTheClockOfAKeptAnswerIsWhenItWasGiven(t *testing.T) {
 	risks := fakeRisks(func(q ipqs.Query) (*ipqs.Report, error) {
 		asked = q
 		r := report(ipqs.KindIP, `{"fraud_score":7}`)
-		r.AskedAt = given
+		r.AskedAt, r.Cached = given, true
 		return r, nil
 	})
 	entity := ipv4()
 	job := Job{Request: &opencti.Request{Mode: "manual"}, Entity: &entity}
 	job, err := Lookup(risks, func() time.Time { return at }, Sources{}).Run(t.Context(), job)
-	if err != nil || !job.Risk.At.Equal(given) {
-		t.Errorf("Run() stamps %v, %v, want %v", job.Risk, err, given)
+	if err != nil || !job.Risk.At.Equal(given) || !job.Risk.Cached || !job.Risk.UsedAt.Equal(at) {
+		t.Errorf("Run() = %+v, %v, want a cached answer of %v, used at %v", job.Risk, err, given, at)
 	}
 	if !asked.Urgent {
 		t.Error("the question of who waits for it is not urgent")

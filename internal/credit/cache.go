@@ -199,8 +199,11 @@ func (c *Cache) kept(ctx context.Context, key string, q ipqs.Query) (report *ipq
 	switch {
 	case r.Refusal != nil && c.refusals > 0 && !q.Afresh:
 		return nil, &ipqs.APIError{Class: ipqs.ClassItem, Kind: q.Kind, Status: r.Refusal.Status, Message: r.Refusal.Message}, true
+	case r.Report == nil || r.Report.Kind != q.Kind:
+		return nil, nil, false
 	default:
-		return r.Report, nil, r.Report != nil && r.Report.Kind == q.Kind
+		r.Report.Cached = true
+		return r.Report, nil, true
 	}
 }
 

@@ -27,6 +27,10 @@ func TestAnAnswerIsGivenAgainForItsLife(t *testing.T) {
 		}
 		time.Sleep(59 * time.Minute)
 		again := must(t, k, ip("192.0.2.1"))
+		if first.Cached || !again.Cached {
+			t.Errorf("Cached = %v, then %v, want false, then true", first.Cached, again.Cached)
+		}
+		again.Cached = false // the only difference
 		if diff := cmp.Diff(first, again, cmp.AllowUnexported(ipqs.Number{})); diff != "" {
 			t.Errorf("Lookup() again (-first +again):\n%s", diff)
 		}
@@ -36,7 +40,7 @@ func TestAnAnswerIsGivenAgainForItsLife(t *testing.T) {
 		}
 		time.Sleep(2 * time.Minute)
 		late := must(t, k, ip("192.0.2.1"))
-		if next.times() != 3 || !late.AskedAt.Equal(given.Add(61*time.Minute)) {
+		if next.times() != 3 || !late.AskedAt.Equal(given.Add(61*time.Minute)) || late.Cached {
 			t.Errorf("IPQS was asked %d times, answer of %v; want a new answer after its life", next.times(), late.AskedAt)
 		}
 		if got := k.Stats().Events; got[Hit][ipqs.KindIP] != 1 || got[Asked][ipqs.KindIP] != 3 {
