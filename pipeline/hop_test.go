@@ -62,7 +62,7 @@ func TestDefinitionCarriesOnlyWhatIsNeeded(t *testing.T) {
 		nil,
 		nil,
 		nil,
-		{stages.SectionRisk},
+		nil, // publish states the age of the answer
 		{stages.SectionEntity, stages.SectionRisk, stages.SectionVerdict, stages.SectionBundle},
 	}
 	if diff := cmp.Diff(want, spent(Definition(World{}))); diff != "" {

@@ -283,9 +283,13 @@ func (b *builder) labels() []string {
 	return values
 }
 
-// indicatorTypes says what an indicator is of: what its level means, and whether IPQS saw the address hide somebody.
+// indicatorTypes returns the types of a verdict's indicator: what the level means, and whether IPQS sees the address hide its
+// user. A value that IPQS reports findings about is never benign, however low its score.
 func indicatorTypes(v *Verdict, report *ipqs.Report) []string {
 	types := []string{v.Model.grade(v.Level).IndicatorType}
+	if types[0] == typeBenign && len(v.Factors) > 0 {
+		types[0] = typeUnknown
+	}
 	if report.Leak != nil && leaked(report.Leak) == ipqs.True {
 		types = []string{typeCompromised}
 	}

@@ -80,6 +80,7 @@ func ipFacts() []Fact {
 		is(frequentAbuser, "frequent_abuser", func(r *ipqs.IP) ipqs.Bool { return r.FrequentAbuser }),
 		is(recentAbuse, "recent_abuse", func(r *ipqs.IP) ipqs.Bool { return r.RecentAbuse }),
 		{Name: abuseVelocity, holds: func(r *ipqs.Report) bool { return isOneOf(r.IP.AbuseVelocity, "high") }},
+		{Name: "abuse events", holds: func(r *ipqs.Report) bool { return len(r.IP.AbuseEvents) > 0 }},
 		is(botActivity, "bot", func(r *ipqs.IP) ipqs.Bool { return r.BotStatus }),
 		is("active TOR node", "", func(r *ipqs.IP) ipqs.Bool { return r.ActiveTOR }),
 		is("TOR", "tor", func(r *ipqs.IP) ipqs.Bool { return r.TOR }),

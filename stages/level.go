@@ -70,7 +70,7 @@ func (m Model) Grades() []Grade {
 	switch m {
 	case Guidance:
 		return []Grade{
-			{LowRisk, verdictLabel(LowRisk, green), "nothing that IPQS would act on", typeBenign},
+			{LowRisk, verdictLabel(LowRisk, green), "below the scores that IPQS acts on", typeBenign},
 			{Suspicious, verdictLabel(Suspicious, amber), "suspicious, not necessarily fraud", typeAnomalous},
 			{HighRisk, verdictLabel(HighRisk, orange), "high risk: to be flagged or blocked", typeMalicious},
 			{VeryHighRisk, verdictLabel(VeryHighRisk, red), "very high risk: frequent or confirmed abuse", typeMalicious},

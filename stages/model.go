@@ -254,17 +254,17 @@ func detected(f *ipqs.File) ipqs.Bool {
 	}
 }
 
-// decide returns the level of a score, and the rule in words that gave it.
-func (m Model) decide(report *ipqs.Report, score int) (Level, string) {
+// decide returns the level of a score, the deciding rule in words, and the facts of the rule that the report states.
+func (m Model) decide(report *ipqs.Report, score int) (level Level, rule string, facts []string) {
 	product := productOf(report)
 	rules := m.Rules(product)
 	for i, rule := range rules {
 		stated := rule.stated(report, product)
 		if score >= rule.From && (len(rule.AnyOf) == 0 || len(stated) > 0) {
-			return rule.Level, condition(rules, i, stated)
+			return rule.Level, condition(rules, i, stated), stated
 		}
 	}
-	return "", ""
+	return "", "", nil
 }
 
 // stated returns those of the rule's facts that the report states.

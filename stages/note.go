@@ -24,10 +24,10 @@ type row struct{ name, value string }
 func noteText(e *opencti.Entity, v *Verdict, report *ipqs.Report, personal bool) string {
 	var b strings.Builder
 	if v.Score == nil {
-		fmt.Fprintf(&b, "## IPQS: no verdict\n\n%s **%s**: %s, so there is no verdict.\n", e.Type, named(e), unscored(report))
+		fmt.Fprintf(&b, "## IPQS: no verdict\n\n%s **%s**: %s, so there is no verdict.\n", e.Type, named(e), meaning(v, report))
 	} else {
 		fmt.Fprintf(&b, "## IPQS: %s, score %d of 100\n\n%s **%s**: %s.\n", v.Level, *v.Score, e.Type, named(e),
-			means(v, report))
+			meaning(v, report))
 	}
 	var why []string
 	if v.Rule != "" {
@@ -66,50 +66,23 @@ func (t theme) write(b *strings.Builder) {
 	}
 }
 
-// means says what a level is in words. A leak describes a victim, and a scan is of a file: for them the words of risk are not
-// the right ones.
-func means(v *Verdict, report *ipqs.Report) string {
-	bad := *v.Score == 100
-	switch {
-	case report.Kind == ipqs.KindLeakPassword && bad:
-		return "its password is known from a leak"
-	case report.Kind == ipqs.KindLeakPassword:
-		return "its password is known from no leak"
-	case report.Leak != nil && bad:
-		return "known from a leak: the account's owner is a victim"
-	case report.Leak != nil:
-		return "known from no leak"
-	case report.File != nil && bad:
-		return "an engine detects malware"
-	case report.File != nil:
-		return "no engine detects anything"
-	default:
-		return v.Model.grade(v.Level).Means
-	}
-}
-
-// unscored says why there is no score.
-func unscored(report *ipqs.Report) string {
-	switch {
-	case report.Leak != nil:
-		return "IPQS does not say whether it is known from a leak"
-	case report.File != nil:
-		return "the scan was inconclusive"
-	default:
-		return "IPQS gives no score"
-	}
-}
-
-// named is the observable's value, or as much of it as is good to read and the id that tells it from others. An account
-// goes by its id alone.
+// named is the value of the observable, cut off where it is long and followed by the id then. An account is named by its id
+// alone.
 func named(e *opencti.Entity) string {
-	const most = 200
-	if e.Type == "User-Account" {
+	if e.Type == typeAccount {
 		return e.StandardID
 	}
-	value := []rune(e.Value)
-	if len(value) <= most {
-		return escape(e.Value)
+	if text := excerpt(e.Value); text == escape(e.Value) {
+		return text
 	}
-	return escape(string(value[:most])) + "… (" + e.StandardID + ")"
+	return excerpt(e.Value) + " (" + e.StandardID + ")"
+}
+
+// excerpt is a value as text, cut off after 200 characters.
+func excerpt(value string) string {
+	const most = 200
+	if runes := []rune(value); len(runes) > most {
+		return escape(string(runes[:most])) + "…"
+	}
+	return escape(value)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"opencti-ipqs-worker/internal/opencti"
@@ -45,7 +44,7 @@ func Publish(works Announcer, playbooks Playbooks, labels Labels, intake Intake,
 	p := publisher{works, playbooks, labels, intake, envelope}
 	return Stage{
 		Name:    "publish",
-		Needs:   []Section{SectionRequest, SectionEntity, SectionVerdict, SectionBundle},
+		Needs:   []Section{SectionRequest, SectionEntity, SectionRisk, SectionVerdict, SectionBundle},
 		Timeout: time.Minute,
 		Run: func(ctx context.Context, job Job) (Job, error) {
 			if job.Playbook() != nil {
@@ -90,7 +89,7 @@ func (p publisher) push(ctx context.Context, job Job) error {
 	if err := p.intake.Push(ctx, messages); err != nil {
 		return brokerFault(err)
 	}
-	if err := p.works.Processed(ctx, job.Request.WorkID, published(job.Verdict, len(messages)), job.Repeated); err != nil {
+	if err := p.works.Processed(ctx, job.Request.WorkID, published(job.Verdict, job.Risk, len(messages)), job.Repeated); err != nil {
 		return fmt.Errorf("telling that the work is processed: %w", err)
 	}
 	return nil
@@ -184,23 +183,4 @@ func brokerFault(err error) error {
 		return f
 	}
 	return fault(Transient, ReasonBroker, "publishing to OpenCTI's queue: %w", err)
-}
-
-// published is what the analyst reads in the work.
-func published(v *Verdict, objects int) string {
-	if v.Score == nil {
-		return fmt.Sprintf("IPQS: no score known. %s sent.", count(objects, "object"))
-	}
-	text := fmt.Sprintf("IPQS: %s, score %d of 100", v.Level, *v.Score)
-	if len(v.Factors) > 0 {
-		text += " (" + strings.Join(v.Factors, ", ") + ")"
-	}
-	return fmt.Sprintf("%s. %s sent.", text, count(objects, "object"))
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -26,6 +26,7 @@ func publishJob() Job {
 		ID:      "work_1",
 		Request: &opencti.Request{WorkID: "work_1", ApplicantID: "user", DraftID: "draft"},
 		Entity:  new(ipv4()),
+		Risk:    &Risk{At: at, UsedAt: at, Report: report(ipqs.KindURL, `{"risk_score":78,"phishing":true}`)},
 		Verdict: &Verdict{Score: new(78), Level: Critical, Labels: []Label{{"L", "#010203"}}, Factors: []string{"phishing"}},
 		Bundle:  json.RawMessage(twoObjects),
 	}
@@ -42,7 +43,7 @@ func shown(o opencti.PushOptions, bundle []byte) ([]byte, error) {
 
 func TestPublish(t *testing.T) {
 	t.Parallel()
-	const done = "processed work_1 IPQS: CRITICAL, score 78 of 100 (phishing). 2 objects sent."
+	const done = "processed work_1 IPQS: CRITICAL, score 78 of 100 (phishing). New answer. 2 objects sent."
 	tests := []struct {
 		name     string
 		state    opencti.WorkState

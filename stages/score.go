@@ -40,7 +40,7 @@ func (s Scoring) verdict(report *ipqs.Report) *Verdict {
 		return v
 	}
 	v.Score = &score
-	v.Level, v.Rule = s.Model.decide(report, score)
+	v.Level, v.Rule, _ = s.Model.decide(report, score)
 	v.Labels = []Label{s.Model.grade(v.Level).Label}
 	if s.FlagLabels {
 		for _, f := range facts {

@@ -57,8 +57,8 @@ var (
 // sentences is what an analyst reads in the work of a job that ended so; a number of objects and the id of a dead letter
 // are left out.
 var sentences = map[string]string{
-	"published":     "IPQS: CRITICAL, score 87 of 100. N objects sent.",
-	"score unknown": "IPQS: no score known. N objects sent.",
+	"published":     "IPQS: CRITICAL, score 87 of 100 (no findings). New answer. N objects sent.",
+	"score unknown": "IPQS: no verdict (no findings). New answer. N objects sent.",
 	"out of scope":  "Hostname is not in the scope of this connector (Domain-Name). Nothing was changed; skipped (scope).",
 	"above TLP":     "TLP:RED is above what this connector may look up (TLP:AMBER). Nothing was changed; skipped (tlp).",
 	"dead-lettered": "IPQS knows no such domain: Invalid URL. Please check the URL and try again. " +
