@@ -150,7 +150,7 @@ func TestEnding(t *testing.T) {
 			"dead letter", work, AsFault(fmt.Errorf("asking IPQS: %w", &ipqs.APIError{
 				Class: ipqs.ClassItem, Kind: ipqs.KindIP, Status: 200, Message: "Invalid IPv4 address.",
 			})), "01J",
-			[]string{"failed work_1 IPQS knows no such address: Invalid IPv4 address. Nothing was changed; dead letter 01J (invalid_value)."},
+			[]string{"failed work_1 IPQS rejected the address: Invalid IPv4 address. Nothing was changed; dead letter 01J (invalid_value)."},
 		},
 		{"playbook goes on unchanged", playbook, fault(Skip, ReasonScope, "x"), "", []string{`playbook step {"a":1}`}},
 		{"playbook goes on after a failure", playbook, fault(Permanent, ReasonOther, "x"), "01J", []string{`playbook step {"a":1}`}},

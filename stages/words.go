@@ -8,7 +8,7 @@ import (
 	"opencti-ipqs-worker/ipqs"
 )
 
-// sentence is what an analyst reads of a fault in the work: what happened and, where it helps, what IPQS said. Chains of
+// sentence states a fault for the work, which analysts read: what happened and, where it helps, the message of IPQS. Chains of
 // wrapped errors are for the log and the dead letter.
 func (f *Fault) sentence(job Job) string {
 	api, asked := errors.AsType[*ipqs.APIError](f.Err)
@@ -16,29 +16,29 @@ func (f *Fault) sentence(job Job) string {
 	if asked && api.Message != "" {
 		said = ": " + trimmed(api.Message)
 	}
-	what := "such value"
+	what := "value"
 	if job.Request != nil {
 		what = noun(job.Request.EntityType)
 	}
 	switch f.Reason {
 	case ReasonInvalidValue:
-		return fmt.Sprintf("IPQS knows no %s%s", what, said)
+		return fmt.Sprintf("IPQS rejected the %s%s", what, said)
 	case ReasonTimeout:
-		return "There was no answer in time"
+		return "Timed out waiting for a response"
 	case ReasonUnavailable:
 		if asked {
-			return "IPQS did not answer for too long" + said
+			return "IPQS was unavailable for too long" + said
 		}
-		return "OpenCTI did not answer for too long"
+		return "OpenCTI was unavailable for too long"
 	case ReasonRateLimited:
-		return "IPQS had too many requests" + said
+		return "IPQS rate limit exceeded" + said
 	case ReasonQuotaExhausted:
-		return "The requests of the IPQS account are used up for today"
+		return "The daily request quota of the IPQS account is exhausted"
 	case ReasonBudget:
 		if said != "" {
-			return capital(strings.TrimPrefix(said, ": ")) // ours, and written to be read
+			return capital(strings.TrimPrefix(said, ": ")) // our own text, written for analysts
 		}
-		return "The credits that the connector may spend in a day are spent"
+		return "The daily credit budget of the connector is exhausted"
 	case ReasonCredits:
 		if said != "" && errors.Is(f.Err, ipqs.ErrReserve) {
 			return capital(strings.TrimPrefix(said, ": "))
@@ -46,42 +46,42 @@ func (f *Fault) sentence(job Job) string {
 		return "The IPQS account has no credits left"
 	case ReasonAuth:
 		if asked {
-			return "IPQS does not accept the connector's key"
+			return "IPQS rejected the API key of the connector"
 		}
-		return "OpenCTI does not accept the connector's token"
+		return "OpenCTI rejected the token of the connector"
 	case ReasonCapability:
 		if f.Class == Skip {
-			return capital(f.Error()) // ours, as those below
+			return capital(f.Error()) // our own text, as below
 		}
-		return "The IPQS plan, or the rights of the connector's user, do not include this"
+		return "The IPQS plan or the rights of the connector's user do not include this"
 	case ReasonNotFound:
-		return "OpenCTI does not show this entity to the connector's user"
+		return "The entity does not exist, or the connector's user cannot see it"
 	case ReasonMalformed:
 		if asked {
-			return "IPQS gave an answer that cannot be read"
+			return "IPQS sent an unreadable response"
 		}
 		return "The job cannot be read: " + f.Error()
 	case ReasonUnsupported, ReasonScope, ReasonTLP, ReasonPrivate, ReasonRecent, ReasonEmpty, ReasonTooLarge:
-		return capital(f.Error()) // ours, and written to be read
+		return capital(f.Error()) // our own text, written for analysts
 	case ReasonCircuitOpen:
-		return "IPQS failed too often just before and was not asked"
+		return "IPQS failed repeatedly and was not queried"
 	case ReasonBroker:
-		return "RabbitMQ did not take the objects for too long"
+		return "RabbitMQ did not accept the objects in time"
 	case ReasonContract:
-		return "OpenCTI refused what the connector sent"
+		return "OpenCTI rejected a request of the connector"
 	case ReasonCrashLoop:
-		return "The worker ended several times while it had this job"
+		return "The worker crashed repeatedly while processing this job"
 	case ReasonPanic:
-		return "The worker has a defect that this job meets"
+		return "Internal error in the worker"
 	default:
 		if asked {
-			return "IPQS refused" + said
+			return "IPQS rejected the request" + said
 		}
 		return capital(f.Error())
 	}
 }
 
-// changed says whether a job that ended this way can have changed anything: only the last stage does.
+// changed states whether the job can have changed anything: only the last stage does.
 func changed(job Job) string {
 	if job.Has(SectionBundle) && job.Playbook() == nil {
 		return "Some objects may have been imported"
@@ -89,26 +89,27 @@ func changed(job Job) string {
 	return "Nothing was changed"
 }
 
+// noun names what was looked up.
 func noun(entityType string) string {
 	switch entityType {
 	case "IPv4-Addr", "IPv6-Addr", "Email-Addr":
-		return "such address"
+		return "address"
 	case "Phone-Number":
-		return "such number"
+		return "number"
 	case "Url":
-		return "such URL"
+		return "URL"
 	case "Domain-Name":
-		return "such domain"
+		return "domain"
 	case typeAccount:
-		return "such account"
+		return "account"
 	case typeArtifact:
-		return "such file"
+		return "file"
 	default:
-		return "such value"
+		return "value"
 	}
 }
 
-// trimmed is a text without the full stop that a sentence around it brings.
+// trimmed removes the full stop at the end, because the sentence around the text ends with one.
 func trimmed(text string) string {
 	for len(text) > 0 && (text[len(text)-1] == '.' || text[len(text)-1] == ' ') {
 		text = text[:len(text)-1]
@@ -116,6 +117,7 @@ func trimmed(text string) string {
 	return text
 }
 
+// capital makes a sentence of a text: a capital letter at the beginning, no full stop at the end.
 func capital(text string) string {
 	if text == "" || text[0] < 'a' || text[0] > 'z' {
 		return trimmed(text)

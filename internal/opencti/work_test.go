@@ -39,7 +39,7 @@ func TestWorks(t *testing.T) {
 			r.must(r.works.Processed(ctx, id, "no information found", false))
 		}, 0, false},
 		{"failed before anything was announced", func(r *rig, ctx context.Context, id string) {
-			r.must(r.works.Failed(ctx, id, "IPQS knows no such address"))
+			r.must(r.works.Failed(ctx, id, "IPQS rejected the address"))
 		}, 0, true},
 		{"failed after it was announced", func(r *rig, ctx context.Context, id string) {
 			r.announce(id, n, false)
@@ -51,9 +51,9 @@ func TestWorks(t *testing.T) {
 			r.must(r.works.Failed(ctx, id, "the broker is away"))
 		}, 1, true},
 		{"failed, and a worker died before it could say so to the broker", func(r *rig, ctx context.Context, id string) {
-			r.must(r.works.Failed(ctx, id, "IPQS knows no such address"))
+			r.must(r.works.Failed(ctx, id, "IPQS rejected the address"))
 			r.ended(id, 0)
-			r.must(r.works.Failed(ctx, id, "IPQS knows no such address"))
+			r.must(r.works.Failed(ctx, id, "IPQS rejected the address"))
 		}, 0, true},
 		{"failed, and was received again after a worker died", func(r *rig, ctx context.Context, id string) {
 			r.must(r.works.Failed(ctx, id, "no such entity"))

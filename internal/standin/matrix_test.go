@@ -61,7 +61,7 @@ var sentences = map[string]string{
 	"score unknown": "IPQS: no verdict (no findings). New answer. N objects sent.",
 	"out of scope":  "Hostname is not in the scope of this connector (Domain-Name). Nothing was changed; skipped (scope).",
 	"above TLP":     "TLP:RED is above what this connector may look up (TLP:AMBER). Nothing was changed; skipped (tlp).",
-	"dead-lettered": "IPQS knows no such domain: Invalid URL. Please check the URL and try again. " +
+	"dead-lettered": "IPQS rejected the domain: Invalid URL. Please check the URL and try again. " +
 		"Nothing was changed; dead letter ID (invalid_value).",
 }
 

@@ -29,17 +29,17 @@ func TestWhatOpenCTIRefusesEndsAsItShould(t *testing.T) {
 		{"code nobody knows", "SOMETHING_NEW", pipeline.Published, "", ""},
 		{
 			"forbidden", "FORBIDDEN_ACCESS", pipeline.DeadLettered, stages.ReasonCapability,
-			"The IPQS plan, or the rights of the connector's user, do not include this.",
+			"The IPQS plan or the rights of the connector's user do not include this.",
 		},
 		{
 			"not found", "RESOURCE_NOT_FOUND", pipeline.DeadLettered, stages.ReasonNotFound,
-			"OpenCTI does not show this entity to the connector's user.",
+			"The entity does not exist, or the connector's user cannot see it.",
 		},
-		{"deleted", "ALREADY_DELETED_ERROR", pipeline.DeadLettered, stages.ReasonNotFound, "OpenCTI does not show this entity to the connector's user."},
-		{"draft locked", "DRAFT_LOCKED", pipeline.DeadLettered, stages.ReasonContract, "OpenCTI refused what the connector sent."},
-		{"refused", "FUNCTIONAL_ERROR", pipeline.DeadLettered, stages.ReasonContract, "OpenCTI refused what the connector sent."},
-		{"invalid", "VALIDATION_ERROR", pipeline.DeadLettered, stages.ReasonContract, "OpenCTI refused what the connector sent."},
-		{"unsupported", "UNSUPPORTED_ERROR", pipeline.DeadLettered, stages.ReasonContract, "OpenCTI refused what the connector sent."},
+		{"deleted", "ALREADY_DELETED_ERROR", pipeline.DeadLettered, stages.ReasonNotFound, "The entity does not exist, or the connector's user cannot see it."},
+		{"draft locked", "DRAFT_LOCKED", pipeline.DeadLettered, stages.ReasonContract, "OpenCTI rejected a request of the connector."},
+		{"refused", "FUNCTIONAL_ERROR", pipeline.DeadLettered, stages.ReasonContract, "OpenCTI rejected a request of the connector."},
+		{"invalid", "VALIDATION_ERROR", pipeline.DeadLettered, stages.ReasonContract, "OpenCTI rejected a request of the connector."},
+		{"unsupported", "UNSUPPORTED_ERROR", pipeline.DeadLettered, stages.ReasonContract, "OpenCTI rejected a request of the connector."},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
