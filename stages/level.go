@@ -26,7 +26,7 @@ const (
 type Grade struct {
 	Level Level
 	Label Label
-	// Means says it in words.
+	// Means is the level in words, for a value without findings. See [meaning] for one with findings.
 	Means string
 	// IndicatorType is one of STIX' (section 10.10): the indicator's, at this level.
 	IndicatorType string

@@ -44,7 +44,7 @@ func modelTables() string {
 	var b strings.Builder
 	for _, m := range Models() {
 		fmt.Fprintf(&b, "\n## Model `%s`\n", m)
-		b.WriteString("\n| level | label | colour | meaning | type of the indicator |\n| --- | --- | --- | --- | --- |\n")
+		b.WriteString("\n| level | label | colour | meaning without findings | type of the indicator |\n| --- | --- | --- | --- | --- |\n")
 		for _, g := range m.Grades() {
 			fmt.Fprintf(&b, "| %s | `%s` | `%s` | %s | %s |\n", g.Level, g.Label.Value, g.Label.Color, g.Means, g.IndicatorType)
 		}

@@ -53,7 +53,7 @@ func meaning(v *Verdict, report *ipqs.Report) string {
 		return "no engine detects malware"
 	}
 	grade := v.Model.grade(v.Level)
-	if grade.IndicatorType == typeBenign && len(v.Factors) > 0 {
+	if (grade.IndicatorType == typeBenign || v.Level == LowRisk) && len(v.Factors) > 0 {
 		return "low risk by the score alone, but flagged"
 	}
 	return grade.Means

@@ -128,6 +128,7 @@ func TestMeaning(t *testing.T) {
 		{"guidance low but a VPN", Guidance, ipqs.KindIP, `{"fraud_score":74,"vpn":true}`, "low risk by the score alone, but flagged; VPN"},
 		{"connector clean", Connector, ipqs.KindIP, `{"fraud_score":0}`, "clean; no findings"},
 		{"connector clean but TOR", Connector, ipqs.KindIP, `{"fraud_score":0,"tor":true}`, "low risk by the score alone, but flagged; TOR"},
+		{"connector low risk but unsafe", Connector, ipqs.KindURL, `{"risk_score":70,"unsafe":true}`, "low risk by the score alone, but flagged; unsafe"},
 		{
 			"connector: what is not confirmed is a reason", Connector, ipqs.KindPhone, `{"fraud_score":0,"valid":true,"active":null,"VOIP":true}`,
 			"moderate risk; VoIP line, not confirmed as active",
