@@ -52,7 +52,7 @@ func TestDefect01_NullIsNotFalse(t *testing.T) {
 	}
 	e := entity("Phone-Number", "+18005550100")
 	r := report(ipqs.KindPhone, `{"fraud_score":10,"active":null}`)
-	if note := noteText(&e, Scoring{}.verdict(r), r, false); !strings.Contains(note, "| Active | unknown |") {
+	if note := noteOf(&e, r, false); !strings.Contains(note, "| Active | unknown |") {
 		t.Errorf("the note says %s, want that active is unknown", note)
 	}
 }
@@ -231,7 +231,7 @@ func TestChecklist13_TimedOutIsNotInvalid(t *testing.T) {
 			}
 		}
 		e := email("slow@example.com")
-		if note := noteText(&e, Scoring{}.verdict(r), r, false); !strings.Contains(note, "| Valid | unknown |") {
+		if note := noteOf(&e, r, false); !strings.Contains(note, "| Valid | unknown |") {
 			t.Errorf("the note says %s, want that validity is unknown", note)
 		}
 	}
@@ -258,13 +258,17 @@ func TestChecklist14_AStrangersTextIsNoMarkdown(t *testing.T) {
 	for _, tt := range tests {
 		r := report(tt.kind, tt.fields)
 		e := opencti.Entity{Type: "Url", Value: hostile, StandardID: "url--1"}
-		note := inert.ReplaceAllString(noteText(&e, Scoring{}.verdict(r), r, false), "")
+		note := inert.ReplaceAllString(noteOf(&e, r, false), "")
 		for _, raw := range []string{"<", "[", "]", "://", "**b", "~", "`", "!", "&"} {
 			if at := strings.Index(note, raw); at >= 0 {
 				t.Errorf("%s: the note has %q as it came: …%s…", tt.kind, raw, note[max(0, at-20):min(len(note), at+40)])
 			}
 		}
-		for line := range strings.Lines(note) {
+		tables, history, _ := strings.Cut(note, "### "+historyTitle) // which has five columns, and nothing of a stranger's
+		if strings.Contains(history, "evil") || strings.Contains(history, "click") {
+			t.Errorf("%s: the history has a stranger's text: %s", tt.kind, history)
+		}
+		for line := range strings.Lines(tables) {
 			if strings.HasPrefix(line, "# ") || strings.Count(line, "|") > 3 {
 				t.Errorf("%s: a stranger's text has made a line of its own, or a column: %s", tt.kind, line)
 			}
@@ -281,12 +285,11 @@ func TestPersonalDataIsLeftOutUnlessAskedFor(t *testing.T) {
 		Identities: []ipqs.Identity{{Names: ipqs.List{"John Doe"}, Addresses: ipqs.List{"1 Example Street"}, Source: "marketing"}},
 	}
 	e := email("jane@example.com")
-	v := Scoring{}.verdict(r)
 	for _, word := range []string{`Jane \*Roe\*`, "+18005550177", "John Doe", "1 Example Street"} {
-		if !strings.Contains(noteText(&e, v, r, true), word) {
+		if !strings.Contains(noteOf(&e, r, true), word) {
 			t.Errorf("the note with personal data lacks %q", word)
 		}
-		if strings.Contains(noteText(&e, v, r, false), word) {
+		if strings.Contains(noteOf(&e, r, false), word) {
 			t.Errorf("the note without personal data has %q", word)
 		}
 	}

@@ -7,8 +7,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/ipqs"
 )
+
+// noteOf is the first Note about an answer, in the default model.
+func noteOf(e *opencti.Entity, r *ipqs.Report, personal bool) string {
+	v, risk := Scoring{}.verdict(r), &Risk{At: at, UsedAt: at, Report: r}
+	return noteContent(noteFacts{Entity: e, Verdict: v, Risk: risk, History: mergeHistory(nil, historyRow(v, risk)), Personal: personal})
+}
 
 func TestNoteContent(t *testing.T) {
 	t.Parallel()
