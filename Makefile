@@ -114,7 +114,7 @@ release-check: ## Release the last commit twice and see that the bytes are the s
 	.ci/release-check
 
 .PHONY: note-image
-note-image: ## Make docs/images/note.png again, from a golden bundle (needs chromium)
+note-image: ## Make docs/images/note.png from the note in docs/graph.md (needs chromium)
 	.ci/note-image
 
 .PHONY: tidy-check

@@ -25,7 +25,7 @@ func goldenCases() []goldenCase {
 			"vpn":false,"recent_abuse":true,"frequent_abuser":true,"high_risk_attacks":true,"abuse_velocity":"high","bot_status":true}`, flagged, usual,
 		},
 		{
-			// The example in the documentation.
+			// The example in docs/graph.md.
 			"note_example", ip("198.51.100.66"), ipqs.KindIP, `{"fraud_score":93,"proxy":true,"vpn":false,"tor":true,"active_tor":true,
 			"recent_abuse":true,"bot_status":false,"frequent_abuser":true,"high_risk_attacks":false,"abuse_velocity":"high",
 			"abuse_events":["Open Proxies","IPQS Honeypots"],"ASN":64500,"ISP":"Example Telecom","organization":"Example Hosting",
