@@ -88,8 +88,8 @@ func TestEntity(t *testing.T) {
 		want := opencti.Entity{
 			ID: got.ID, StandardID: full, Type: "IPv4-Addr", Value: "198.51.100.7", Score: &score, CreatedAt: created,
 			Markings: []opencti.Marking{
-				{ID: "marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da", Type: "TLP", Definition: "TLP:GREEN"},
-				{ID: got.Markings[1].ID, Type: "PAP", Definition: "PAP:AMBER", Order: 1},
+				{ID: "marking-definition--34098fce-860f-48ae-8e50-ebd3cc5e41da", Type: "TLP", Definition: "TLP:GREEN", Order: 2},
+				{ID: got.Markings[1].ID, Type: "PAP", Definition: "PAP:AMBER", Order: 3},
 			},
 			Labels:        []opencti.Label{{ID: "label-scanner", Value: "scanner"}, {ID: "label-tor", Value: "tor"}},
 			Organizations: []string{organization},

@@ -69,7 +69,7 @@ func (p *Platform) takeWhole(whole wholeBundle) {
 		p.addExpectations(w, len(objects))
 	}
 	for _, e := range objects {
-		if p.missing(e.object) != "" {
+		if p.missing(p.draftOf(e), e.object) != "" {
 			p.waiting = append(p.waiting, e)
 			continue
 		}

@@ -11,6 +11,11 @@ func (p *Platform) SetLatency(d time.Duration) { p.set(func() { p.latency = d })
 // SetImporting stops the importers before their next object, or lets them go on.
 func (p *Platform) SetImporting(on bool) { p.set(func() { p.paused = !on }) }
 
+// SetAutoJobs says whether imports and other sources' writes bring about the jobs that they do on the platform: an observable
+// that is new is enriched automatically, and one that has changed where the connector asked for that. It is off at first, for
+// tests that send jobs themselves.
+func (p *Platform) SetAutoJobs(on bool) { p.set(func() { p.autoJobs = on }) }
+
 // FailNext refuses the next times requests of the operation with the code, without executing them. With zero times nothing is
 // left of an earlier call, or of one to LoseNext.
 func (p *Platform) FailNext(operation string, times int, code string) {

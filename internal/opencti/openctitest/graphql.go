@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/vektah/gqlparser/v2"
@@ -21,11 +22,14 @@ import (
 //go:embed schema.graphql
 var schemaText string
 
-var lineGate = regexp.MustCompile(`^(.*\S)\s+#\s*([0-9.]+)?\s*(?:<([0-9.]+))?$`)
+var (
+	lineGate   = regexp.MustCompile(`^(.*\S)\s+#\s*([0-9.]+)?\s*(?:<([0-9.]+))?$`)
+	lineSpread = regexp.MustCompile(`(?m)^  \.\.\.(\w+)\n`)
+)
 
 // schemaOf returns the schema of a release: schema.graphql without the lines of other releases.
 func schemaOf(v opencti.Version) (*ast.Schema, error) {
-	var text strings.Builder
+	var kept strings.Builder
 	for lines := bufio.NewScanner(strings.NewReader(schemaText)); lines.Scan(); {
 		line := lines.Text()
 		if m := lineGate.FindStringSubmatch(line); m != nil {
@@ -38,13 +42,22 @@ func schemaOf(v opencti.Version) (*ast.Schema, error) {
 			}
 			line = m[1]
 		}
-		text.WriteString(line + "\n")
+		kept.WriteString(line + "\n")
 	}
-	schema, err := gqlparser.LoadSchema(&ast.Source{Name: "schema.graphql", Input: text.String()})
+	schema, err := gqlparser.LoadSchema(&ast.Source{Name: "schema.graphql", Input: spread(kept.String(), kept.String())})
 	if err != nil {
 		return nil, fmt.Errorf("loading the schema of %s: %w", v, err)
 	}
 	return schema, nil
+}
+
+// spread replaces each line "...Name" of the text by the fields of the schema's interface Name.
+func spread(text, schema string) string {
+	return lineSpread.ReplaceAllStringFunc(text, func(line string) string {
+		_, fields, _ := strings.Cut(schema, "\ninterface "+lineSpread.FindStringSubmatch(line)[1]+" {\n")
+		fields, _, _ = strings.Cut(fields, "}\n")
+		return spread(fields, schema)
+	})
 }
 
 func within(v opencti.Version, since, before string) (bool, error) {
@@ -162,7 +175,7 @@ func (q *query) fields(set ast.SelectionSet, typ *ast.Definition, from object) (
 			}
 			result[s.Alias] = value
 		case *ast.InlineFragment:
-			if s.TypeCondition != "" && s.TypeCondition != typ.Name {
+			if s.TypeCondition != "" && s.TypeCondition != typ.Name && !slices.Contains(typ.Interfaces, s.TypeCondition) {
 				continue // about another type
 			}
 			more, err := q.fields(s.SelectionSet, typ, from)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 )
@@ -65,11 +64,33 @@ func (p *Platform) importFor(ctx context.Context, connectorID string) {
 		if err := p.Wait(ctx, running); err != nil {
 			return err
 		}
-		p.set(func() { p.take(body) })
+		p.Import(ctx, body)
 		return nil
 	})
 	if err != nil && ctx.Err() == nil {
 		p.log.ErrorContext(ctx, "consuming the push queue", slog.String("connector", connectorID), slog.Any("error", err))
+	}
+}
+
+// Import imports one message of the push queue now, as the importer does. Tests use it that have no importer.
+func (p *Platform) Import(ctx context.Context, body []byte) {
+	p.set(func() { p.take(body) })
+	p.sendDue(ctx)
+}
+
+// sendDue sends the jobs that an import has brought about, to a connector that asked for them.
+func (p *Platform) sendDue(ctx context.Context) {
+	var all []due
+	p.set(func() {
+		if p.autoJobs {
+			all = p.due
+		}
+		p.due = nil
+	})
+	for _, d := range all {
+		if _, err := p.Enrich(ctx, d.standardID, d.trigger); err != nil {
+			p.log.DebugContext(ctx, "not sending a job that an import brought about", slog.Any("error", err))
+		}
 	}
 }
 
@@ -91,7 +112,7 @@ func (p *Platform) take(body []byte) {
 		}
 		return // the platform's worker acknowledges it without a word
 	}
-	if missing := p.missing(e.object); missing != "" {
+	if missing := p.missing(p.draftOf(e), e.object); missing != "" {
 		p.waiting = append(p.waiting, e)
 		return
 	}
@@ -155,7 +176,7 @@ func unwrap(body []byte) (envelope, error) {
 }
 
 // missing returns the first reference of the object that the platform does not know, or "".
-func (p *Platform) missing(o map[string]any) string {
+func (p *Platform) missing(draft string, o map[string]any) string {
 	for _, key := range slices.Sorted(maps.Keys(o)) {
 		var refs []any
 		switch {
@@ -165,7 +186,7 @@ func (p *Platform) missing(o map[string]any) string {
 			refs = []any{o[key]}
 		}
 		for _, ref := range refs {
-			if id := text(ref); id != "" && !p.knows(id) {
+			if id := text(ref); id != "" && !p.knows(draft, id) {
 				return id
 			}
 		}
@@ -173,21 +194,8 @@ func (p *Platform) missing(o map[string]any) string {
 	return ""
 }
 
-func (p *Platform) knows(id string) bool {
-	if p.imported[id] != nil || p.observables[id] != nil {
-		return true
-	}
-	for _, tlp := range []string{"TLP:CLEAR", "TLP:GREEN", "TLP:AMBER", "TLP:AMBER+STRICT", "TLP:RED"} {
-		if markingID(tlp) == id {
-			return true
-		}
-	}
-	for _, o := range p.observables {
-		if slices.Contains(o.Organizations, id) || slices.ContainsFunc(o.Markings, func(m string) bool { return markingID(m) == id }) {
-			return true
-		}
-	}
-	return false
+func (p *Platform) knows(draft, id string) bool {
+	return p.graphs.lookup(draft, id) != nil || p.markings[id] != "" || p.organizations[id]
 }
 
 // retryWaiting imports what waited for an object that has come now. The platform's worker tries again after seconds.
@@ -195,7 +203,7 @@ func (p *Platform) retryWaiting() {
 	for again := true; again; {
 		again = false
 		for i, e := range p.waiting {
-			if p.missing(e.object) == "" {
+			if p.missing(p.draftOf(e), e.object) == "" {
 				p.waiting = slices.Delete(p.waiting, i, i+1)
 				p.store(e)
 				again = true
@@ -208,14 +216,14 @@ func (p *Platform) retryWaiting() {
 // giveUp reports what still waits as an error.
 func (p *Platform) giveUp() {
 	for _, e := range p.waiting {
-		p.done(e, "Element not found: missing reference "+p.missing(e.object))
+		p.done(e, "Element not found: missing reference "+p.missing(p.draftOf(e), e.object))
 	}
 	p.waiting = nil
 }
 
 // store keeps the object and applies it to what the platform shows.
 func (p *Platform) store(e envelope) {
-	if problem := p.apply(e.object); problem != "" {
+	if problem := p.upsert(Source{UserID: e.ApplicantID, MaxConfidence: p.maxConfidence(e.ApplicantID), DraftID: p.draftOf(e)}, e.object); problem != "" {
 		p.done(e, problem)
 		return
 	}
@@ -252,50 +260,20 @@ func (p *Platform) done(e envelope, problem string) {
 	p.report(w, line)
 }
 
-// apply gives an observable its score and labels. It returns why the platform would refuse the object, or "".
-func (p *Platform) apply(o map[string]any) string {
-	var score *int
-	if value, ok := first(o, "x_opencti_score", "score"); ok {
-		n, isNumber := value.(float64)
-		if !isNumber || n != math.Trunc(n) {
-			return "Int cannot represent non-integer value"
-		}
-		if n < 0 || n > 100 {
-			return "The score should be between 0 and 100"
-		}
-		whole := int(n)
-		score = &whole
-	}
-	var labels []string
-	if value, ok := first(o, "labels", "x_opencti_labels"); ok {
-		list, _ := value.([]any)
-		for _, entry := range list {
-			labels = append(labels, text(entry))
-		}
-	}
-	for _, value := range labels {
-		if _, known := p.labels[labelKey(value)]; !known {
-			p.labels[labelKey(value)] = label{value: value}
-		}
-	}
-	if text(o["type"]) == "label" {
-		p.labels[labelKey(text(o["value"]))] = label{text(o["value"]), text(o["color"])}
-	}
-	if text(o["type"]) == "indicator" {
-		p.indicatorLabels[text(o["id"])] = addLabels(p.indicatorLabels[text(o["id"])], labels)
-	}
-	known := p.observables[text(o["id"])]
-	if known == nil {
+// draftOf is the draft that a message is for, or "".
+func (p *Platform) draftOf(e envelope) string {
+	if e.DraftID == nil {
 		return ""
 	}
-	if !known.identified(o) {
-		return "An observable needs what identifies it"
+	return p.draft(*e.DraftID)
+}
+
+// maxConfidence is the highest confidence that what a user writes has.
+func (p *Platform) maxConfidence(userID string) int {
+	if userID == UserID && p.user.MaxConfidence != nil {
+		return *p.user.MaxConfidence
 	}
-	if score != nil {
-		known.Score = score
-	}
-	known.Labels = addLabels(known.Labels, labels)
-	return ""
+	return 100
 }
 
 // first looks a property up as the worker does: at the top by its names in turn, the observable extension between them.
@@ -316,4 +294,10 @@ func first(o map[string]any, names ...string) (any, bool) {
 		}
 	}
 	return nil, false
+}
+
+// due is a job that an import has brought about.
+type due struct {
+	standardID string
+	trigger    Trigger
 }

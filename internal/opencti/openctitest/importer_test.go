@@ -150,19 +150,20 @@ func TestImport(t *testing.T) {
 	t.Parallel()
 	p, broker := registered(t, "7.260817.0")
 	workID, id := enrich(t, p, broker, "198.51.100.7")
-	edit(t, p, workID, "addExpectations(expectations: 4)")
+	edit(t, p, workID, "addExpectations(expectations: 5)")
 	author := `{"type":"identity","id":"identity--1","name":"IPQS"}`
 	indicator := `{"type":"indicator","id":"indicator--1","created_by_ref":"identity--1","object_marking_refs":["marking-definition--f88d31f6-486f-44da-b317-01333bde0b82"],"labels":["IPQS:RISK=\"HIGH\""],"x_opencti_score":88}`
 	relationship := `{"type":"relationship","id":"relationship--1","relationship_type":"based-on","source_ref":"indicator--1","target_ref":"` + id + `"}`
 	observable := `{"type":"ipv4-addr","id":"` + id + `","value":"198.51.100.7","x_opencti_score":88,"x_opencti_labels":["new","Scanner"]}`
 	// The relationship comes first: it waits for what it names, as the platform's worker has it wait.
 	push(t, broker, message(t, workID, relationship, nil), message(t, workID, observable, nil), message(t, workID, indicator, nil),
-		message(t, workID, author, func(e, _ map[string]any) { e["draft_id"], e["update"] = "draft-1", true }))
+		message(t, workID, author, func(e, _ map[string]any) { e["update"] = true }),
+		message(t, workID, note("1"), func(e, _ map[string]any) { e["draft_id"] = "draft-1" }))
 	until(t, p, "the work is complete", func() bool { w, _ := p.Work(workID); return w.Status == statusComplete })
 
 	imported := p.Imported()
-	if len(imported) != 4 || imported["relationship--1"].Times != 1 || imported["identity--1"].DraftID != "draft-1" || !imported["identity--1"].Update {
-		t.Errorf("imported = %+v, want four objects, one of them in a draft", imported)
+	if len(imported) != 5 || imported["relationship--1"].Times != 1 || imported["note--1"].DraftID != "draft-1" || !imported["identity--1"].Update {
+		t.Errorf("imported = %+v, want five objects, one of them in a draft", imported)
 	}
 	if works := imported["indicator--1"].Works; len(works) != 1 || works[0] != workID {
 		t.Errorf("works of the indicator = %q, want %s", works, workID)
@@ -171,8 +172,8 @@ func TestImport(t *testing.T) {
 	if o.Score == nil || *o.Score != 88 || fmt.Sprint(o.Labels) != "[scanner new]" {
 		t.Errorf("observable = %+v, want score 88 and the labels merged", o)
 	}
-	if w, _ := p.Work(workID); w.Imported != 4 || w.Processed != 4 || len(w.Errors) > 0 {
-		t.Errorf("work = %+v, want four objects without errors", w)
+	if w, _ := p.Work(workID); w.Imported != 5 || w.Processed != 5 || len(w.Errors) > 0 {
+		t.Errorf("work = %+v, want five objects without errors", w)
 	}
 }
 

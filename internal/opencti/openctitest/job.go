@@ -33,6 +33,7 @@ type Observable struct {
 	Artifact *Artifact
 
 	standardID, internalID string
+	updatedAt              time.Time
 }
 
 // Trigger is why a job is sent.
@@ -112,11 +113,10 @@ func (p *Platform) AddObservable(o Observable) string {
 		contributing = map[string]any{"hashes": map[string]any{"SHA-256": o.Artifact.SHA256}}
 	}
 	o.standardID = standard(kind, contributing)
-	o.internalID = uuid.NewSHA1(stixNamespace, []byte("internal "+o.standardID)).String()
 	if o.CreatedAt == "" {
 		o.CreatedAt = time.Now().UTC().Format("2006-01-02T15:04:05.000Z")
 	}
-	p.set(func() { p.observables[o.standardID] = &o })
+	p.set(func() { p.addObservable(o) })
 	return o.standardID
 }
 
@@ -124,25 +124,19 @@ func (p *Platform) AddObservable(o Observable) string {
 func (p *Platform) Observable(standardID string) (Observable, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	o := p.observables[standardID]
-	if o == nil {
-		return Observable{}, false
+	if o := p.find("", standardID); o != nil {
+		return *o, true
 	}
-	return *o, true
-}
-
-// find returns an observable by either id. The lock is held.
-func (p *Platform) find(id string) *Observable {
-	if o := p.observables[id]; o != nil {
-		return o
-	}
-	for _, o := range p.observables {
-		if o.internalID == id {
-			return o
+	for draft := range p.graphs {
+		if o := p.find(draft, standardID); o != nil {
+			return *o, true
 		}
 	}
-	return nil
+	return Observable{}, false
 }
+
+// find returns an observable, as a draft shows it, by any of its ids. The lock is held.
+func (p *Platform) find(draft, id string) *Observable { return p.graphs.lookup(draft, id).observable() }
 
 // Enrich has the observable enriched by the registered connector: it makes the work and publishes the job. It returns the
 // work's id, and for a playbook, which has no work, the execution's. It refuses what the platform would not do: a job
@@ -166,7 +160,7 @@ func (p *Platform) EnrichInDraft(ctx context.Context, standardID string, trigger
 func (p *Platform) job(standardID string, trigger Trigger, draftID string) (connectorID, id string, body []byte, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	o := p.observables[standardID]
+	o := p.find(draftID, standardID)
 	if o == nil {
 		return "", "", nil, errors.New("there is no such observable")
 	}

@@ -1,8 +1,10 @@
 package openctitest
 
 import (
+	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 func (p *Platform) addLabel(a map[string]any) (any, error) {
@@ -38,43 +40,40 @@ func (p *Platform) labelObjects(values []string) []object {
 	return labels
 }
 
-// resolveIndicator finds an imported indicator.
-func (p *Platform) resolveIndicator(id string) (any, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	labels, ok := p.indicatorLabels[id]
-	if !ok {
-		return nil, nil
-	}
-	return object{"id": id, "objectLabel": p.refs(p.labelObjects(labels))}, nil
-}
-
-// IndicatorLabels returns the labels that an imported indicator has by now, by its STIX id.
+// IndicatorLabels returns the labels that an imported indicator has by now, by its STIX id; one that only a draft has is found
+// there.
 func (p *Platform) IndicatorLabels(id string) []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Clone(p.indicatorLabels[id])
+	for _, draft := range append([]string{""}, slices.Collect(maps.Keys(p.graphs))...) {
+		if n := p.graphs.lookup(draft, id); n != nil && n.Type == typeIndicator {
+			return slices.Clone(n.Labels)
+		}
+	}
+	return nil
 }
 
-// removeLabel takes a label off an observable or an imported indicator. A label that is not on it is no error.
-func (p *Platform) removeLabel(id, labelID, relationship, draft string) (any, error) {
+// removeLabel takes a label off an object. A label that is not on it is no error.
+func (p *Platform) removeLabel(id, toID, relationship, draft string) (any, error) {
 	if relationship != "object-label" {
 		return nil, &refusal{"UNSUPPORTED_ERROR", "this stand-in deletes no " + relationship}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.notify()
-	is := func(value string) bool { return internalLabelID(value) == labelID }
-	if labels, ok := p.indicatorLabels[id]; ok {
-		p.indicatorLabels[id] = slices.DeleteFunc(slices.Clone(labels), is)
-		return object{"id": id}, nil
-	}
-	o := p.find(id)
-	if o == nil || o.Hidden || (p.rules.drafts && o.DraftID != "" && o.DraftID != draft) {
+	n := p.visible(draft, id)
+	if n == nil {
 		return nil, &refusal{"FUNCTIONAL_ERROR", "Cannot delete the relation, Stix-Core-Object cannot be found."}
 	}
-	o.Labels = slices.DeleteFunc(slices.Clone(o.Labels), is)
-	return object{"id": o.internalID}, nil
+	n = p.graphs.edit(draft, n)
+	before := len(n.Labels)
+	n.Labels = slices.DeleteFunc(slices.Clone(n.Labels), func(value string) bool {
+		return internalLabelID(value) == toID || labelID(value) == toID
+	})
+	if len(n.Labels) < before {
+		n.UpdatedAt = time.Now().UTC()
+	}
+	return object{"id": n.InternalID}, nil
 }
 
 // addLabels unites two lists as the platform does.

@@ -54,36 +54,39 @@ type Platform struct {
 
 	wg sync.WaitGroup // the importers and callers
 
-	mu          sync.Mutex
-	changed     chan struct{} // closed and replaced whenever anything below changes
-	user        User
-	connectors  map[string]*connector
-	importers   map[string]context.CancelFunc
-	callers     map[string]context.CancelFunc
-	keys        callbackKeys
-	poster      *http.Client
-	callbacks   []CallbackAnswer
-	closed      bool
-	observables map[string]*Observable
-	labels      map[string]label
-	// indicatorLabels are those of imported indicators, by STIX id.
-	indicatorLabels map[string][]string
-	works           map[string]*work
-	order           []string // the works' ids, oldest first
-	lastWork        time.Time
-	executions      map[string]*execution
-	stored          map[string][]byte // by file id
-	downloads       map[string]int
-	answers         []PlaybookAnswer
-	imported        map[string]*Import
-	importedTimes   int        // the sum of their Times
-	waiting         []envelope // objects whose references have not come yet
-	paused          bool
-	requests        map[string]int
-	complaints      []string
-	down            bool
-	latency         time.Duration
-	faults          map[string]*fault
+	mu         sync.Mutex
+	changed    chan struct{} // closed and replaced whenever anything below changes
+	user       User
+	connectors map[string]*connector
+	importers  map[string]context.CancelFunc
+	callers    map[string]context.CancelFunc
+	keys       callbackKeys
+	poster     *http.Client
+	callbacks  []CallbackAnswer
+	closed     bool
+	graphs     graphs
+	// markings are definitions by STIX id, organizations the STIX ids of those that something was shared with.
+	markings      map[string]string
+	organizations map[string]bool
+	due           []due // jobs that imports have brought about
+	autoJobs      bool
+	labels        map[string]label
+	works         map[string]*work
+	order         []string // the works' ids, oldest first
+	lastWork      time.Time
+	executions    map[string]*execution
+	stored        map[string][]byte // by file id
+	downloads     map[string]int
+	answers       []PlaybookAnswer
+	imported      map[string]*Import
+	importedTimes int        // the sum of their Times
+	waiting       []envelope // objects whose references have not come yet
+	paused        bool
+	requests      map[string]int
+	complaints    []string
+	down          bool
+	latency       time.Duration
+	faults        map[string]*fault
 }
 
 // fault is what the next requests of an operation get.
@@ -127,25 +130,29 @@ func New(o Options) (*Platform, error) {
 	}
 	p := &Platform{
 		version: version, rules: rulesOf(version), schema: schema, token: o.Token, broker: o.Broker, log: o.Logger,
-		changed:     make(chan struct{}),
-		user:        ConnectorUser(),
-		connectors:  map[string]*connector{},
-		importers:   map[string]context.CancelFunc{},
-		callers:     map[string]context.CancelFunc{},
-		observables: map[string]*Observable{},
-		labels:      map[string]label{},
+		changed:       make(chan struct{}),
+		user:          ConnectorUser(),
+		connectors:    map[string]*connector{},
+		importers:     map[string]context.CancelFunc{},
+		callers:       map[string]context.CancelFunc{},
+		graphs:        graphs{},
+		markings:      map[string]string{},
+		organizations: map[string]bool{},
+		labels:        map[string]label{},
 
-		indicatorLabels: map[string][]string{},
-		works:           map[string]*work{},
-		executions:      map[string]*execution{},
-		stored:          map[string][]byte{},
-		downloads:       map[string]int{},
-		imported:        map[string]*Import{},
-		requests:        map[string]int{},
-		faults:          map[string]*fault{},
+		works:      map[string]*work{},
+		executions: map[string]*execution{},
+		stored:     map[string][]byte{},
+		downloads:  map[string]int{},
+		imported:   map[string]*Import{},
+		requests:   map[string]int{},
+		faults:     map[string]*fault{},
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
+	}
+	for _, definition := range []string{"TLP:CLEAR", "TLP:GREEN", "TLP:AMBER", "TLP:AMBER+STRICT", "TLP:RED"} {
+		p.markings[markingID(definition)] = definition
 	}
 	p.poster = &http.Client{Timeout: callbackTimeout}
 	if p.requeueAfter = o.RequeueAfter; p.requeueAfter <= 0 {
@@ -251,6 +258,7 @@ func (p *Platform) answer(r *http.Request, document string, variables map[string
 	if !named && p.rules.drafts {
 		p.complain("%s came without opencti-draft-id: it would run in whatever draft the user has open", name)
 	}
+	draft = p.draft(draft)
 	p.mu.Unlock()
 	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !bearer || token == "" || (p.token != "" && token != p.token) {
@@ -276,6 +284,14 @@ func draftOf(r *http.Request) (id string, named bool) {
 		id = values[0]
 	}
 	return id, named
+}
+
+// draft is the draft that a release with drafts means, or "".
+func (p *Platform) draft(id string) string {
+	if !p.rules.drafts {
+		return ""
+	}
+	return id
 }
 
 // notify wakes everyone in Wait. The lock is held.

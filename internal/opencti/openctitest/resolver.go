@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 	"time"
 )
@@ -17,7 +16,7 @@ func (p *Platform) root(ctx context.Context, draft string) object {
 		"me":                  resolver(func(map[string]any) (any, error) { return p.me(), nil }),
 		"work":                resolver(p.resolveWork),
 		"isWorkAlive":         resolver(p.resolveAlive),
-		"stixCyberObservable": resolver(func(a map[string]any) (any, error) { return p.resolveObservable(text(a["id"]), draft) }),
+		"stixCyberObservable": resolver(func(a map[string]any) (any, error) { return p.resolveEntity(draft, text(a["id"]), isObservable) }),
 		"registerConnector": resolver(func(a map[string]any) (any, error) {
 			input, _ := a["input"].(map[string]any)
 			return p.register(ctx, input)
@@ -25,10 +24,23 @@ func (p *Platform) root(ctx context.Context, draft string) object {
 		"pingConnector": resolver(func(a map[string]any) (any, error) {
 			return p.ping(ctx, text(a["id"]), a["state"])
 		}),
-		"workEdit":       resolver(p.resolveWorkEdit),
-		"stixBundlePush": resolver(func(a map[string]any) (any, error) { return p.pushBundle(ctx, a) }),
-		"labelAdd":       resolver(p.addLabel),
-		"indicator":      resolver(func(a map[string]any) (any, error) { return p.resolveIndicator(text(a["id"])) }),
+		"workEdit":              resolver(p.resolveWorkEdit),
+		"stixBundlePush":        resolver(func(a map[string]any) (any, error) { return p.pushBundle(ctx, a) }),
+		"labelAdd":              resolver(p.addLabel),
+		"stixCoreRelationships": resolver(func(a map[string]any) (any, error) { return p.resolveRelationships(draft, "", a), nil }),
+		"indicator":             resolver(func(a map[string]any) (any, error) { return p.resolveEntity(draft, text(a["id"]), isIndicator) }),
+		"note":                  resolver(func(a map[string]any) (any, error) { return p.resolveEntity(draft, text(a["id"]), isNote) }),
+		"identity":              resolver(func(a map[string]any) (any, error) { return p.resolveEntity(draft, text(a["id"]), isIdentity) }),
+		"country":               resolver(func(a map[string]any) (any, error) { return p.resolveEntity(draft, text(a["id"]), isCountry) }),
+		"countries":             resolver(func(a map[string]any) (any, error) { return p.resolveCountries(draft, a), nil }),
+		"indicatorFieldPatch": resolver(func(a map[string]any) (any, error) {
+			return p.patchIndicator(draft, text(a["id"]), a["input"])
+		}),
+		"stixDomainObjectEdit": resolver(func(a map[string]any) (any, error) {
+			return object{"fieldPatch": resolver(func(b map[string]any) (any, error) {
+				return p.patchIndicator(draft, text(a["id"]), b["input"])
+			})}, nil
+		}),
 		"stixCoreObjectEdit": resolver(func(a map[string]any) (any, error) {
 			return object{"relationDelete": resolver(func(b map[string]any) (any, error) {
 				return p.removeLabel(text(a["id"]), text(b["toId"]), text(b["relationship_type"]), draft)
@@ -128,38 +140,6 @@ func (p *Platform) ping(ctx context.Context, id string, state any) (any, error) 
 	}
 	p.notify()
 	return p.describe(c), nil
-}
-
-func (p *Platform) resolveObservable(id, draft string) (any, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	o := p.find(id)
-	if o == nil || o.Hidden || (p.rules.drafts && o.DraftID != "" && o.DraftID != draft) {
-		return nil, nil
-	}
-	var markings, organizations []object
-	for i, definition := range o.Markings {
-		family, _, _ := strings.Cut(definition, ":")
-		markings = append(markings, object{
-			"id": fmt.Sprintf("marking-%d", i), "standard_id": markingID(definition), "definition_type": family,
-			"definition": definition, "x_opencti_order": i,
-		})
-	}
-	labels := p.labelObjects(o.Labels)
-	for _, standardID := range o.Organizations {
-		organizations = append(organizations, object{"id": "organization-" + standardID, "standard_id": standardID, "name": "An organization"})
-	}
-	var score any
-	if o.Score != nil {
-		score = *o.Score
-	}
-	result := object{
-		"id": o.internalID, "standard_id": o.standardID, "entity_type": o.Type, "created_at": o.CreatedAt,
-		"objectMarking": p.refs(markings), "objectLabel": p.refs(labels), "objectOrganization": p.refs(organizations),
-		"x_opencti_score": score, "x_opencti_description": nil, "observable_value": o.Value,
-	}
-	maps.Copy(result, o.own())
-	return result, nil
 }
 
 // refs shapes references as the release does: a list, or a connection.

@@ -10,6 +10,7 @@ type rules struct {
 	filters       bool // 6.2.0: an administrator's filters replace a connector's auto
 	lowercases    bool // 6.2.5: the values of domains and e-mail addresses are lower-cased
 	workerExpects bool // 6.3.0: the worker announces the objects of a message that it splits
+	decays        bool // 5.12.24: indicators decay (not in 5.5.0, in 5.12.33)
 	drafts        bool // 6.4.0: jobs have draft_id, requests are read with the draft's header
 	liveness      bool // 6.8.7: a work without counters is dead, and its objects are dropped
 	jobContext    bool // 6.8.9: mode, trigger, stix_entity, stix_objects
@@ -40,6 +41,7 @@ func rulesOf(v opencti.Version) rules {
 		lowercases:       since("6.2.5"),
 		accessChecked:    since("7.260529"),
 		workerExpects:    since("6.3.0"),
+		decays:           since("5.12.24"),
 		drafts:           since("6.4.0"),
 		liveness:         since("6.8.7"),
 		jobContext:       since("6.8.9"),

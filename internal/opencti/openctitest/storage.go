@@ -98,9 +98,12 @@ func (p *Platform) serveFile(w http.ResponseWriter, r *http.Request) {
 	if !named && p.rules.drafts {
 		p.complain("a file was asked for without opencti-draft-id: it would be looked for in whatever draft the user has open")
 	}
-	for _, o := range p.observables {
-		if p.rules.drafts && o.Artifact != nil && o.Artifact.FileID == id && o.DraftID != "" && o.DraftID != draft {
-			ok = false
+	for _, s := range p.graphs {
+		for _, n := range s.nodes {
+			o := n.given
+			if o != nil && o.Artifact != nil && o.Artifact.FileID == id && p.draft(o.DraftID) != "" && o.DraftID != draft {
+				ok = false
+			}
 		}
 	}
 	p.downloads[id]++
