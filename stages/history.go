@@ -12,12 +12,13 @@ import (
 // VerdictRow is a row of a Note's history: consecutive answers of IPQS that led to the same level and score.
 type VerdictRow struct {
 	// From and To are when IPQS gave the first and the last of these answers, in UTC, to the second.
-	From, To time.Time
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
 	// Level as texts show it, and the score from 0 to 100; "" and nil where IPQS gave no score.
-	Level Level
-	Score *int
+	Level Level `json:"level,omitempty"`
+	Score *int  `json:"score,omitempty"`
 	// Findings of the last answer, separated by ", ".
-	Findings string
+	Findings string `json:"findings,omitempty"`
 }
 
 // historyLength is how many verdicts a Note lists.

@@ -78,7 +78,7 @@ func (l lookup) scan(ctx context.Context, job Job) (*Scan, *ipqs.Report, error) 
 	}
 	if report.File.Pending() {
 		if report.RequestID == "" {
-			return nil, nil, fault(Permanent, ReasonMalformed, "IPQS has begun a scan and does not say which: field request_id is missing")
+			return nil, nil, fault(Permanent, ReasonMalformed, "reading the response to a scan: field request_id is missing")
 		}
 		begun := &Scan{RequestID: string(report.RequestID), SHA256: file.sha256, At: l.now().UTC().Truncate(time.Millisecond)}
 		return begun, nil, pending(soon)
@@ -104,7 +104,7 @@ func (l lookup) result(ctx context.Context, job Job) (*Scan, *ipqs.Report, error
 }
 
 func pending(after time.Duration) *Fault {
-	f := fault(Pending, ReasonPending, "IPQS scans the file")
+	f := fault(Pending, ReasonPending, "the scan of the file is in progress")
 	f.After = after
 	return f
 }

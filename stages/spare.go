@@ -35,7 +35,7 @@ func SkippingRecent(resolve Stage, recents Recents) Stage {
 			return job, err
 		}
 		if ago, ok := recents.Recent(ctx, job.subject(), job.ID); ok {
-			return job, fault(Skip, ReasonRecent, "it was enriched %s ago, and nobody asked for it again", ago.Round(time.Second))
+			return job, fault(Skip, ReasonRecent, "already enriched %s ago", ageText(ago.Round(time.Second)))
 		}
 		return job, nil
 	}

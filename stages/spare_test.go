@@ -55,7 +55,7 @@ func TestAnAutomaticJobAboutWhatWasEnrichedRecentlyIsSkipped(t *testing.T) {
 			if f == nil {
 				return
 			}
-			if got, want := f.sentence(tt.job), "It was enriched 1m30s ago, and nobody asked for it again"; got != want {
+			if got, want := f.sentence(tt.job), "Already enriched 1m ago"; got != want {
 				t.Errorf("sentence() = %q, want %q", got, want)
 			}
 			if f.Reason.InError() {

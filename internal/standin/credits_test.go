@@ -268,7 +268,7 @@ func TestAnEntityIsNotEnrichedAgainByItselfForAWhile(t *testing.T) {
 		want    string
 	}{
 		{openctitest.Auto, "IPQS: HIGH, score "},
-		{openctitest.Auto, "It was enriched 0s ago, and nobody asked for it again. Nothing was changed; skipped (recent)."},
+		{openctitest.Auto, "Already enriched 0s ago. Nothing was changed; skipped (recent)."},
 		{openctitest.Manual, "IPQS: HIGH, score "},
 		{openctitest.Auto, "It was enriched "},
 	} {
