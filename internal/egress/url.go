@@ -1,0 +1,215 @@
+package egress
+
+import (
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"golang.org/x/net/idna"
+	"golang.org/x/text/unicode/norm"
+)
+
+// atSigns replaces the notations of @ that a parser may decode or map to it.
+var atSigns = strings.NewReplacer("%40", "@", "\uff20", "@", "\ufe6b", "@")
+
+// structure are the parts of a URL: before is the scheme with its slashes, after begins with the path, query or fragment.
+// White space around the URL, and the tabs and line breaks that parsers ignore within it, are in none of them.
+type structure struct {
+	before, userinfo, host, after string
+	// scheme and rest are set instead of before for a URL without an authority (mailto:user@example.com, view-source:http://…).
+	// It may as well be an authority without a scheme (user:password@example.com), so the other parts are set, too.
+	scheme, rest string
+}
+
+var (
+	schemeSlashes = regexp.MustCompile(`^([a-zA-Z][a-zA-Z0-9+.-]*:)?[/\\]{2,}|^[/\\]`)
+	// The schemes whose slashes may be missing (https://url.spec.whatwg.org/#special-scheme), also as people defang them.
+	specialScheme = regexp.MustCompile(`(?i)^(https?|wss?|ftp|hxxps?):[/\\]*`)
+	anyScheme     = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.-]*:`)
+	port          = regexp.MustCompile(`^[0-9]*([/?#\\]|$)`)
+	// The schemes in which local@domain is an address and no user at a host.
+	addressScheme = regexp.MustCompile(`(?i)^(mailto|sips?|xmpp|acct|im):$`)
+)
+
+// What ends the authority of a URL: for browsers a backslash does, too.
+const (
+	browserDelimiters = `/?#\`
+	rfc3986Delimiters = `/?#`
+)
+
+// split takes a URL apart. The user information ends at the last @ of the authority.
+func split(value, delimiters string) structure {
+	value = strings.TrimFunc(value, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
+	value = strings.NewReplacer("\t", "", "\r", "", "\n", "").Replace(value)
+	var s structure
+	switch {
+	case schemeSlashes.MatchString(value):
+		s.before = schemeSlashes.FindString(value)
+	case specialScheme.MatchString(value):
+		s.before = specialScheme.FindString(value)
+	default:
+		if scheme := anyScheme.FindString(value); scheme != "" && !port.MatchString(value[len(scheme):]) {
+			s.scheme, s.rest = scheme, value[len(scheme):]
+		}
+	}
+	s.host, s.after = cutAny(value[len(s.before):], delimiters)
+	if end := endOfUser(s.host); end > 0 {
+		s.userinfo, s.host = s.host[:end], s.host[end:]
+	} else if end := endOfUser(s.after); end > 0 && !validPort(s.host) {
+		// What looks like a port is none: it is a password that contains a delimiter.
+		s.userinfo = s.host + s.after[:end]
+		s.host, s.after = cutAny(s.after[end:], delimiters)
+	}
+	return s
+}
+
+// cutAny returns what is before the first of the characters, and the rest with it.
+func cutAny(text, chars string) (before, rest string) {
+	if i := strings.IndexAny(text, chars); i >= 0 {
+		return text[:i], text[i:]
+	}
+	return text, ""
+}
+
+// endOfUser returns where the last @ ends, in any notation that a parser may decode or map to it; 0 if there is none.
+func endOfUser(text string) (end int) {
+	for _, sign := range []string{"@", "%40", "\uff20", "\ufe6b"} {
+		if i := strings.LastIndex(text, sign); i >= 0 {
+			end = max(end, i+len(sign))
+		}
+	}
+	return end
+}
+
+func validPort(host string) bool {
+	i := strings.LastIndexByte(host, ':')
+	return i < 0 || strings.HasPrefix(host, "[") || port.MatchString(host[i+1:])
+}
+
+// withoutCredentials returns the URL without user name and password; one without them stays exactly as it is.
+func withoutCredentials(value string) string {
+	s := split(value, browserDelimiters)
+	switch {
+	case addressScheme.MatchString(s.scheme):
+		return value
+	case s.scheme != "" && (anyScheme.MatchString(s.rest) || schemeSlashes.MatchString(s.rest)):
+		if inner := withoutCredentials(s.rest); inner != s.rest {
+			return s.scheme + inner
+		}
+		return value
+	case s.userinfo == "":
+		return value
+	default:
+		return s.before + s.host + s.after
+	}
+}
+
+// hostOf returns the host of a URL as it is written, without its port, or "" when there is none.
+func hostOf(value string) string {
+	s := split(value, browserDelimiters)
+	if s.scheme != "" && s.userinfo == "" {
+		return hostOf(s.rest)
+	}
+	return withoutPort(s.host)
+}
+
+// reading is one way to read the host of a value.
+type reading struct {
+	host string
+	// final says that there is nothing left to decode: a host without a dot has none.
+	final bool
+}
+
+// maxDecodings bounds how often a value is decoded.
+const maxDecodings = 8
+
+// readings returns the hosts that a URL, a host or an address may be read to have: as it is written, and after each step of
+// decoding.
+func readings(value string) []reading {
+	var found []reading
+	add := func(host string, final bool) { found = append(found, reading{withoutPort(host), final}) }
+	for left := maxDecodings; left > 0; left-- {
+		browser, rfc3986 := split(value, browserDelimiters), split(value, rfc3986Delimiters)
+		decoded := split(unescaped(browser.before+browser.host), browserDelimiters).host
+		if i := strings.IndexFunc(decoded, endsHost); i >= 0 {
+			add(decoded[:i], false)
+		}
+		add(rfc3986.host, false)
+		if browser.scheme != "" {
+			return append(found, readings(browser.rest)...)
+		}
+		next := normalized(browser.before + browser.host)
+		final := next == browser.before+browser.host || left == 1
+		add(browser.host, final)
+		if final {
+			break
+		}
+		value = next
+	}
+	return found
+}
+
+// endsHost reports whether a parser that gives up at a character may take what is before it for the host.
+func endsHost(r rune) bool {
+	return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune(`<>"'|^`+"`", r)
+}
+
+// withoutPort returns the host without its port. Several colons without brackets are an IPv6 address, with a port only if
+// they are none otherwise.
+func withoutPort(host string) string {
+	if strings.HasPrefix(host, "[") {
+		if i := strings.IndexByte(host, ']'); i >= 0 {
+			host = host[:i+1]
+		}
+		return host
+	}
+	i := strings.LastIndexByte(host, ':')
+	if i < 0 || isIP(host) || strings.Count(host, ":") > 1 && !isIP(host[:i]) {
+		return host
+	}
+	return host[:i]
+}
+
+func isIP(text string) bool {
+	_, err := netip.ParseAddr(text)
+	return err == nil
+}
+
+// lookupProfile maps names as the lookup of a name does (UTS #46), and is strict about nothing: what a resolver would refuse
+// is not to slip through unmapped.
+var lookupProfile = idna.New(
+	idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false), idna.ValidateLabels(false),
+	idna.CheckHyphens(false), idna.CheckJoiners(false),
+)
+
+// refang undoes how people defang names so that nobody follows them.
+var refang = strings.NewReplacer("[.]", ".", "(.)", ".", "{.}", ".", "[dot]", ".", "(dot)", ".", "[:]", ":")
+
+// normalized returns a text after one step of decoding: percent encoding, compatibility characters such as full-width
+// digits, ignored and white space, punycode, upper case, dots of other scripts, and defanging.
+func normalized(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+			return -1
+		}
+		return r
+	}, norm.NFKC.String(unescaped(text)))
+	if mapped, _ := lookupProfile.ToUnicode(text); mapped != "" { // with an error, what could be mapped
+		text = mapped
+	}
+	return refang.Replace(strings.ToLower(text))
+}
+
+var encodedByte = regexp.MustCompile(`%[0-9a-fA-F]{2}`)
+
+// unescaped decodes percent encoding once. What is no valid escape stays as it is.
+func unescaped(text string) string {
+	return encodedByte.ReplaceAllStringFunc(text, func(escape string) string {
+		if decoded, err := url.PathUnescape(escape); err == nil {
+			return decoded
+		}
+		return escape
+	})
+}
