@@ -35,6 +35,9 @@ func check(c *Config, purpose Purpose, wrong []string) (warnings []Warning, prob
 	if purpose <= ForEnrich {
 		problems = append(problems, checkBudget(c.Credits, wrong)...)
 	}
+	if purpose <= ForEnrich && !c.IPQS.SkipPrivate && !slices.Contains(wrong, "IPQS_SKIP_PRIVATE") {
+		warn("IPQS_SKIP_PRIVATE", "has no effect any more: private addresses and names of internal networks are never sent to IPQualityScore")
+	}
 	if purpose > ForRun {
 		return warnings, problems
 	}

@@ -53,6 +53,8 @@ type Connector struct {
 	PushByAPI bool
 	// Callback says how jobs come where they are not consumed from OpenCTI's RabbitMQ.
 	Callback Callback
+	// SkipInError says whether a skipped job ends its work in error instead of completing it.
+	SkipInError bool
 	// ConfidenceLevel is the confidence of what we create, 0 to 100; nil leaves it to OpenCTI.
 	ConfidenceLevel *int
 	// LogLevel is the least level that is logged.
@@ -105,8 +107,12 @@ type IPQS struct {
 	DefaultTLP string
 	// MaxTLP is the strictest marking whose observables are sent to IPQS.
 	MaxTLP string
-	// SkipPrivate says whether private, loopback and link-local addresses are skipped instead of looked up.
+	// SkipPrivate has no effect: values of internal networks are never sent.
 	SkipPrivate bool
+	// Exclude lists the domains and networks that are not sent to IPQS, as [egress.ParseExclusions] takes them.
+	Exclude []string
+	// URLSend is how much of a URL is sent: "full", "without-query" or "host".
+	URLSend string
 	// IP, Email, Phone and URL are IPQS' own options of each kind of lookup.
 	IP    IPLookup
 	Email EmailLookup

@@ -27,7 +27,7 @@ func defaults() Config {
 		IPQS: IPQS{
 			PrivateKey: NewSecret("key-4711"), BaseURL: "https://www.ipqualityscore.com/api/json",
 			IPAddRelationships: true, DomainAddRelationships: true, RiskModel: "bands",
-			DefaultTLP: "TLP:CLEAR", MaxTLP: "TLP:AMBER", SkipPrivate: true,
+			DefaultTLP: "TLP:CLEAR", MaxTLP: "TLP:AMBER", SkipPrivate: true, URLSend: "full",
 			Email: EmailLookup{Timeout: 7 * time.Second}, URL: URLLookup{Timeout: 2 * time.Second},
 			Artifact: Artifact{MaxSize: 32 << 20, ScanWait: 10 * time.Minute},
 		},
@@ -61,13 +61,13 @@ func TestLoad(t *testing.T) {
 			file: `
 opencti: {url: "https://opencti.example.com", token: token-4711}
 connector: {id: 9f8cb5ab-0a0c-4b2c-8b3d-2b0c6b1f7a11, auto: yes, confidence_level: 0, scope: [url, " IPV4-ADDR "]}
-ipqs: {private_key: key-4711, max_tlp: amber+strict, skip_private: false}
+ipqs: {private_key: key-4711, max_tlp: amber+strict, ip_add_country: true}
 mq: {host: rabbit, port: 5671, use_ssl: true}
 `,
 			want: func(c *Config) {
 				c.Connector.Auto, c.Connector.ConfidenceLevel = true, new(int)
 				c.Connector.Scope = []string{"Url", "IPv4-Addr"}
-				c.IPQS.MaxTLP, c.IPQS.SkipPrivate = "TLP:AMBER+STRICT", false
+				c.IPQS.MaxTLP, c.IPQS.IPAddCountry = "TLP:AMBER+STRICT", true
 				c.MQ.Host, c.MQ.Port, c.MQ.UseSSL = "rabbit", 5671, new(true)
 			},
 		},

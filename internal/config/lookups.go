@@ -2,11 +2,15 @@ package config
 
 import (
 	"errors"
+	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"opencti-ipqs-worker/internal/egress"
 )
 
 // IPLookup are IPQS' options of IP lookups.
@@ -163,6 +167,50 @@ func parseCountries(v string) ([]string, error) {
 		return nil, errors.New("an entry is not two letters")
 	}
 	return countries, nil
+}
+
+// parseExclusions takes domains and networks, and files with one of them a line in which # begins a comment. A path is told
+// from a domain by its beginning: it is absolute, or relative with ./ or ../.
+func parseExclusions(v string) ([]string, error) {
+	list, err := parseList(v)
+	if err != nil {
+		return nil, err
+	}
+	var entries []string
+	for _, entry := range list {
+		if !filepath.IsAbs(entry) && !strings.HasPrefix(entry, ".") || !strings.ContainsAny(entry, `/\`) {
+			if _, err := egress.ParseExclusions([]string{entry}); err != nil {
+				return nil, err
+			}
+			entries = append(entries, entry)
+			continue
+		}
+		fromFile, err := readExclusions(entry)
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", quote(entry), err)
+		}
+		entries = append(entries, fromFile...)
+	}
+	return entries, nil
+}
+
+func readExclusions(path string) ([]string, error) {
+	text, err := readSmallFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var entries []string
+	for i, line := range strings.Split(strings.TrimPrefix(text, "\ufeff"), "\n") {
+		entry, _, _ := strings.Cut(line, "#")
+		if entry = strings.TrimSpace(entry); entry == "" {
+			continue
+		}
+		if _, err := egress.ParseExclusions([]string{entry}); err != nil {
+			return nil, fmt.Errorf("line %d: %w", i+1, err)
+		}
+		entries = append(entries, entry)
+	}
+	return entries, nil
 }
 
 // ownIPQS is IPQualityScore's own address.

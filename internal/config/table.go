@@ -180,6 +180,13 @@ func Table() []Option {
 			set:         into(func(c *Config) *bool { return &c.Connector.OnlyContextual }, parseBool),
 		},
 		{
+			Env: "CONNECTOR_SKIP_AS", Kind: Text, Default: "complete",
+			Description: "How a skipped job ends its work in OpenCTI: complete with the reason as the message, or in error.",
+			Accepts:     "complete or error",
+			Words:       []string{"complete", "error"},
+			set:         into(func(c *Config) *bool { return &c.Connector.SkipInError }, parseEither("complete", "error")),
+		},
+		{
 			Env: "CONNECTOR_CONFIDENCE_LEVEL", Kind: Number, For: ForEnrich,
 			Description: "Confidence of the indicators, notes and relationships made; not set, OpenCTI decides.",
 			Accepts:     "a whole number from 0 to 100",
@@ -342,9 +349,22 @@ func Table() []Option {
 		},
 		{
 			Env: "IPQS_SKIP_PRIVATE", Kind: Bool, Default: "true", For: ForEnrich,
-			Description: "Skip private, loopback, link-local, shared (100.64.0.0/10), multicast and reserved (240.0.0.0/4) addresses instead of spending a credit on them; those reserved for documentation are looked up.",
+			Description: "Deprecated and without effect: private addresses and names of internal networks are never sent.",
 			Accepts:     switches,
 			set:         into(func(c *Config) *bool { return &c.IPQS.SkipPrivate }, parseBool),
+		},
+		{
+			Env: "IPQS_EXCLUDE", Kind: List, For: ForEnrich,
+			Description: "Domains (with the names below them), addresses and networks that are never sent to IPQualityScore, or files with one entry a line.",
+			Accepts:     "a comma-separated list of domains, networks such as 203.0.113.0/24, and paths of files with one entry a line",
+			set:         into(func(c *Config) *[]string { return &c.IPQS.Exclude }, parseExclusions),
+		},
+		{
+			Env: "IPQS_URL_SEND", Kind: Text, Default: "full", For: ForEnrich,
+			Description: "How much of a URL is sent to IPQualityScore, which opens it: all, all but query and fragment, or the host; user name and password never.",
+			Accepts:     "one of full, without-query, host",
+			Words:       []string{"full", "without-query", "host"},
+			set:         into(func(c *Config) *string { return &c.IPQS.URLSend }, parseOneOf("full", "without-query", "host")),
 		},
 	}, lookupOptions(), creditOptions(), []Option{
 		{
