@@ -151,7 +151,7 @@ func (w *world) hops() []pipeline.Hop {
 	return pipeline.Definition(pipeline.World{
 		Entities: w, Works: w, Playbooks: w, Risks: w, Labels: w, Intake: w, Now: time.Now,
 		Envelope: func(_ opencti.PushOptions, bundle []byte) ([]byte, error) { return bundle, nil },
-		Policy:   stages.Policy{Scope: []string{"IPv4-Addr"}, MaxTLP: opencti.TLPAmber, SkipPrivate: true},
+		Policy:   stages.Policy{Scope: []string{"IPv4-Addr"}, MaxTLP: opencti.TLPAmber},
 	})
 }
 

@@ -51,7 +51,10 @@ const (
 	ReasonTooLarge       Reason = "too_large"       // a file above IPQS_ARTIFACT_MAX_SIZE
 	ReasonScope          Reason = "scope"           // outside CONNECTOR_SCOPE
 	ReasonTLP            Reason = "tlp"             // marked above IPQS_MAX_TLP
-	ReasonPrivate        Reason = "private_address" // an address nobody outside can know
+	ReasonPrivate        Reason = "private_address" // an address without a public meaning
+	ReasonInternalName   Reason = "internal_name"   // a host name of an internal network
+	ReasonExcluded       Reason = "excluded"        // matched by IPQS_EXCLUDE
+	ReasonNetwork        Reason = "network"         // a network of more than one address
 	ReasonRecent         Reason = "recent"          // enriched a short while ago, and nobody asked for it again
 	ReasonAnswered       Reason = "answered"        // a playbook's step that has its answer, or waits no more
 	ReasonCircuitOpen    Reason = "circuit_open"    // our breaker holds lookups back
@@ -69,16 +72,23 @@ func Reasons() []Reason {
 	return []Reason{
 		ReasonTimeout, ReasonUnavailable, ReasonRateLimited, ReasonQuotaExhausted, ReasonCredits, ReasonBudget,
 		ReasonAuth, ReasonCapability, ReasonInvalidValue, ReasonNotFound, ReasonMalformed, ReasonUnsupported,
-		ReasonEmpty, ReasonTooLarge, ReasonScope, ReasonTLP, ReasonPrivate, ReasonRecent, ReasonAnswered,
-		ReasonCircuitOpen, ReasonBroker, ReasonContract, ReasonPanic, ReasonCrashLoop, ReasonPending, ReasonStopping,
-		ReasonOther,
+		ReasonEmpty, ReasonTooLarge, ReasonScope, ReasonTLP, ReasonPrivate, ReasonInternalName, ReasonExcluded, ReasonNetwork,
+		ReasonRecent, ReasonAnswered, ReasonCircuitOpen, ReasonBroker, ReasonContract, ReasonPanic, ReasonCrashLoop,
+		ReasonPending, ReasonStopping, ReasonOther,
 	}
 }
 
-// InError reports whether a job that ends for this reason ends its work in error. What an analyst's or administrator's
-// setting excluded is an error to whoever asked for it; an address that has no public meaning is not, nor is what nobody asked
-// for.
-func (r Reason) InError() bool { return r != ReasonPrivate && r != ReasonRecent }
+// InError reports whether a job that is skipped for this reason ends its work in error where skipped jobs do
+// (CONNECTOR_SKIP_AS=error). A setting of the administrator is an error for the user who asked. A value without a public
+// meaning is none, nor is a job that no user asked for.
+func (r Reason) InError() bool {
+	switch r {
+	case ReasonPrivate, ReasonInternalName, ReasonNetwork, ReasonRecent:
+		return false
+	default:
+		return true
+	}
+}
 
 // Fault is an error of a stage together with the decision it implies.
 type Fault struct {

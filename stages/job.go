@@ -41,7 +41,8 @@ type Risk struct {
 	// UsedAt - At is the age of a cached answer. UsedAt is zero in jobs of earlier releases.
 	Cached bool      `json:"cached,omitempty"`
 	UsedAt time.Time `json:"used_at,omitzero"`
-	// Sent is the value that IPQS was asked about where it is not the observable's full value; it is "" for accounts.
+	// Sent is the value that IPQS was asked about where it is not the entity's full value, such as a URL without its
+	// credentials; it is "" for accounts. It holds no credentials.
 	Sent string `json:"sent,omitempty"`
 }
 

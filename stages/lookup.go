@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"opencti-ipqs-worker/internal/egress"
 	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/ipqs"
 )
@@ -42,13 +43,15 @@ type Sources struct {
 	Credentials Credentials
 	Files       Files
 	Scanning    Scanning
+	// Guard decides about every value before IPQS is asked about it, whatever decided before.
+	Guard egress.Guard
 	// Timeout bounds one lookup of a value, zero is a minute; it should be above every time limit of the client, which
 	// knows its endpoints better. Files have more, as their size wants it.
 	Timeout time.Duration
 }
 
-// Lookup asks IPQS about the entity: about its value, exactly as OpenCTI has it, about what an account is known by, or about
-// a file. It stamps the time: the only clock a job has. An answer that was kept from before carries the time when it was
+// Lookup asks IPQS about the entity: about its value, in the form that the guard allows, about what an account is known by, or
+// about a file. It stamps the time: the only clock a job has. An answer that was kept from before carries the time when it was
 // given: that is what the verdict is of, and an observable that is looked up again gets the very same objects again.
 func Lookup(risks ipqs.Lookuper, now func() time.Time, s Sources) Stage {
 	l := lookup{risks: risks, now: now, Sources: s}
@@ -69,10 +72,13 @@ type lookup struct {
 
 func (l lookup) run(ctx context.Context, job Job) (Job, error) {
 	var report *ipqs.Report
+	sent := job.Entity.Value
 	var err error
 	switch kind, ok := kinds[job.Entity.Type]; {
 	case ok:
-		report, err = l.ask(ctx, job, ipqs.Query{Kind: kind, Value: job.Entity.Value})
+		if sent, err = sendable(l.Guard, job.Entity); err == nil {
+			report, err = l.ask(ctx, job, ipqs.Query{Kind: kind, Value: sent})
+		}
 	case job.Entity.Type == typeAccount && l.Credentials != nil:
 		report, err = l.leak(ctx, job)
 	case job.Entity.Type == typeArtifact && l.Files != nil:
@@ -89,7 +95,19 @@ func (l lookup) run(ctx context.Context, job Job) (Job, error) {
 		at = report.AskedAt.UTC().Truncate(time.Millisecond)
 	}
 	job.Risk = &Risk{At: at, Report: report, Cached: report.Cached, UsedAt: used}
+	if sent != job.Entity.Value {
+		job.Risk.Sent = sent
+	}
 	return job, nil
+}
+
+// sendable returns what of the entity's value may be sent to IPQS, or the fault of a value that must not be sent.
+func sendable(guard egress.Guard, entity *opencti.Entity) (string, error) {
+	sent, refusal := guard.Check(entity.Type, entity.Value)
+	if refusal != nil {
+		return "", &Fault{Class: Skip, Reason: Reason(refusal.Cause), Err: refusal}
+	}
+	return sent, nil
 }
 
 func (l lookup) ask(ctx context.Context, job Job, q ipqs.Query) (*ipqs.Report, error) {

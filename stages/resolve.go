@@ -3,11 +3,11 @@ package stages
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
+	"opencti-ipqs-worker/internal/egress"
 	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/stix"
 )
@@ -28,8 +28,8 @@ type Policy struct {
 	Scope []string
 	// MaxTLP is the strictest marking that may leave the house; DefaultTLP stands in for an entity without any.
 	MaxTLP, DefaultTLP opencti.TLP
-	// SkipPrivate keeps addresses that only mean something inside a network from being looked up.
-	SkipPrivate bool
+	// Guard refuses values that must not be sent to IPQS, so that their jobs end at the first hop.
+	Guard egress.Guard
 	// LiveOnly says that results can only go into the live data: what is asked from a draft would leave it.
 	LiveOnly bool
 }
@@ -113,10 +113,8 @@ func (r resolver) allowed(entity opencti.Entity) error {
 	if !tlp.Allowed(r.policy.MaxTLP) {
 		return fault(Skip, ReasonTLP, "%s is above what this connector may look up (%s)", tlp, r.policy.MaxTLP)
 	}
-	if r.policy.SkipPrivate && private(entity) {
-		return fault(Skip, ReasonPrivate, "the address means nothing outside a network of its own")
-	}
-	return nil
+	_, err := sendable(r.policy.Guard, &entity)
+	return err
 }
 
 func (r resolver) inScope(entityType string) error {
@@ -157,19 +155,4 @@ func adopt(entity *opencti.Entity, id string, given stix.Sketch) {
 		markings = append(markings, marking)
 	}
 	entity.Markings = markings
-}
-
-// private reports whether the entity is an address that means nothing to anybody outside, so that IPQS can know nothing of
-// it: private (RFC 1918, RFC 4193), shared (RFC 6598), loopback, link-local, multicast, reserved (RFC 1112) or unspecified.
-func private(entity opencti.Entity) bool {
-	if !slices.Contains([]string{"IPv4-Addr", "IPv6-Addr"}, entity.Type) {
-		return false
-	}
-	addr, err := netip.ParseAddr(entity.Value)
-	if err != nil {
-		return false // let IPQS say what it thinks of it
-	}
-	addr = addr.Unmap()
-	return addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast() || addr.IsMulticast() || addr.IsUnspecified() ||
-		netip.MustParsePrefix("100.64.0.0/10").Contains(addr) || netip.MustParsePrefix("240.0.0.0/4").Contains(addr)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"opencti-ipqs-worker/internal/egress"
 	"opencti-ipqs-worker/internal/opencti"
 )
 
@@ -45,7 +46,7 @@ func TestOpen(t *testing.T) {
 
 func TestResolve(t *testing.T) {
 	t.Parallel()
-	policy := Policy{Scope: []string{"IPv4-Addr", "Domain-Name"}, MaxTLP: opencti.TLPAmber, SkipPrivate: true}
+	policy := Policy{Scope: []string{"IPv4-Addr", "Domain-Name"}, MaxTLP: opencti.TLPAmber}
 	marked := func(definitions ...string) opencti.Entity {
 		e := ipv4()
 		for _, d := range definitions {
@@ -83,9 +84,14 @@ func TestResolve(t *testing.T) {
 		{name: "broadcast", entity: typed("IPv4-Addr", "255.255.255.255"), want: &Fault{Class: Skip, Reason: ReasonPrivate}},
 		{name: "just public", entity: typed("IPv4-Addr", "100.128.0.1")},
 		{name: "link-local", entity: typed("IPv4-Addr", "169.254.1.1"), want: &Fault{Class: Skip, Reason: ReasonPrivate}},
+		{name: "name of an internal network", entity: typed("Domain-Name", "files.corp.local"), want: &Fault{Class: Skip, Reason: ReasonInternalName}},
+		{name: "network", entity: typed("IPv4-Addr", "198.51.100.0/24"), want: &Fault{Class: Skip, Reason: ReasonNetwork}},
 		{
-			name: "private, but wanted", entity: typed("IPv4-Addr", "10.1.2.3"),
-			policy: func(p *Policy) { p.SkipPrivate = false },
+			name: "excluded by the operator", entity: typed("Domain-Name", "www.example.com"),
+			policy: func(p *Policy) {
+				exclusions, _ := egress.ParseExclusions([]string{"example.com"})
+				p.Guard = egress.New(exclusions, egress.FullURL)
+			}, want: &Fault{Class: Skip, Reason: ReasonExcluded},
 		},
 		{
 			name: "from a draft, where results go into the live data alone", entity: ipv4(),

@@ -87,10 +87,10 @@ func TestLookup(t *testing.T) {
 		t.Run(tt.typeName, func(t *testing.T) {
 			t.Parallel()
 			entity := ipv4()
-			entity.Type, entity.Value = tt.typeName, ` as 'given\ `
+			entity.Type, entity.Value = tt.typeName, ` as 'given.example\ `
 			answered := &ipqs.Report{Kind: tt.want}
 			stage := Lookup(fakeRisks(func(q ipqs.Query) (*ipqs.Report, error) {
-				if want := (ipqs.Query{Kind: tt.want, Value: ` as 'given\ `}); q != want {
+				if want := (ipqs.Query{Kind: tt.want, Value: ` as 'given.example\ `}); q != want {
 					t.Errorf("asked %+v, want %+v", q, want)
 				}
 				return answered, nil

@@ -61,7 +61,8 @@ func (f *Fault) sentence(job Job) string {
 			return "IPQS sent an unreadable response"
 		}
 		return "The job cannot be read: " + f.Error()
-	case ReasonUnsupported, ReasonScope, ReasonTLP, ReasonPrivate, ReasonRecent, ReasonEmpty, ReasonTooLarge:
+	case ReasonUnsupported, ReasonScope, ReasonTLP, ReasonPrivate, ReasonInternalName, ReasonExcluded,
+		ReasonNetwork, ReasonRecent, ReasonEmpty, ReasonTooLarge:
 		return capital(f.Error()) // our own text, written for analysts
 	case ReasonCircuitOpen:
 		return "IPQS failed repeatedly and was not queried"

@@ -73,10 +73,10 @@ func EnrichAll(ctx context.Context, o EnrichOptions, observables []observable.Ob
 	local := local{jobs: jobs}
 	hops := pipeline.Definition(pipeline.World{
 		Entities: local, Works: local, Labels: local, Intake: local, Envelope: local.envelope,
-		Risks: risks, Sources: sources(o.Config.IPQS, local, local), Now: time.Now,
+		Risks: risks, Sources: sources(o.Config.IPQS, local, local, chosen.guard), Now: time.Now,
 		Lookups: inHand(o.Config), InHand: o.Config.Worker.Concurrency,
 		Scoring: chosen.scoring, Enrichment: chosen.enrichment,
-		Policy: stages.Policy{Scope: observable.Types(), MaxTLP: opencti.TLPRed, SkipPrivate: o.Config.IPQS.SkipPrivate},
+		Policy: stages.Policy{Scope: observable.Types(), MaxTLP: opencti.TLPRed, Guard: chosen.guard},
 	})
 	for i := range hops {
 		hops[i].Retry.Attempts = min(hops[i].Retry.Attempts, attendedAttempts)

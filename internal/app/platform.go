@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"opencti-ipqs-worker/internal/config"
+	"opencti-ipqs-worker/internal/egress"
 	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/ipqs"
 	"opencti-ipqs-worker/stages"
@@ -151,13 +152,13 @@ func (l *labels) has(value string) bool {
 }
 
 // sources is what a lookup reads for itself. Its time limit is above all those of the client.
-func sources(c config.IPQS, credentials stages.Credentials, files stages.Files) stages.Sources {
+func sources(c config.IPQS, credentials stages.Credentials, files stages.Files, guard egress.Guard) stages.Sources {
 	longest := time.Minute
 	for _, kind := range ipqs.Kinds() {
 		longest = max(longest, parameters(c).Timeout(kind)+10*time.Second)
 	}
 	return stages.Sources{
-		Credentials: credentials, Files: files, Timeout: longest,
+		Credentials: credentials, Files: files, Timeout: longest, Guard: guard,
 		Scanning: stages.Scanning{On: c.Artifact.Scan, MaxSize: c.Artifact.MaxSize, Wait: c.Artifact.ScanWait},
 	}
 }

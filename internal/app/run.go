@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"opencti-ipqs-worker/internal/config"
+	"opencti-ipqs-worker/internal/egress"
 	"opencti-ipqs-worker/internal/health"
 	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/ipqs"
@@ -161,7 +162,7 @@ func newWorker(o Options) (*worker, error) {
 		Works:     works(o.Config.Connector, w.works),
 		Playbooks: client,
 		Risks:     explainedRisks{risks, risks.breaker.State, meters},
-		Sources:   sources(o.Config.IPQS, client, client),
+		Sources:   sources(o.Config.IPQS, client, client, chosen.guard),
 		Labels:    newLabels(client, o.Logger),
 		Envelope:  envelope(o.Config.Connector, w.presence),
 		Now:       o.Now,
@@ -253,6 +254,7 @@ func (w *worker) serve(ctx context.Context) (stop func()) {
 // choice is what the operator chose, in the stages' terms.
 type choice struct {
 	policy     stages.Policy
+	guard      egress.Guard
 	scoring    stages.Scoring
 	enrichment stages.Enrichment
 }
@@ -266,6 +268,11 @@ func choices(c config.Config) (choice, error) {
 	if err != nil {
 		return choice{}, fmt.Errorf("IPQS_DEFAULT_TLP: %w", err)
 	}
+	exclusions, err := egress.ParseExclusions(c.IPQS.Exclude)
+	if err != nil {
+		return choice{}, fmt.Errorf("IPQS_EXCLUDE: %w", err)
+	}
+	guard := egress.New(exclusions, egress.URLForm(c.IPQS.URLSend))
 	model := stages.Model(c.IPQS.RiskModel)
 	flags := model != stages.Connector // whose labels are to be the same
 	if c.IPQS.FlagLabels != nil {
@@ -273,12 +280,13 @@ func choices(c config.Config) (choice, error) {
 	}
 	return choice{
 		policy: stages.Policy{
-			Scope:       c.Connector.Scope,
-			MaxTLP:      maxTLP,
-			DefaultTLP:  defaultTLP,
-			SkipPrivate: c.IPQS.SkipPrivate,
-			LiveOnly:    c.Connector.PushByAPI,
+			Scope:      c.Connector.Scope,
+			MaxTLP:     maxTLP,
+			DefaultTLP: defaultTLP,
+			Guard:      guard,
+			LiveOnly:   c.Connector.PushByAPI,
 		},
+		guard:   guard,
 		scoring: stages.Scoring{Model: model, FlagLabels: flags},
 		enrichment: stages.Enrichment{
 			DefaultTLP:          defaultTLP,

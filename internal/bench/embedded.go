@@ -92,7 +92,7 @@ func (s *stub) definition() []pipeline.Hop {
 	return pipeline.Definition(pipeline.World{
 		Entities: s, Works: s, Labels: s, Intake: s, Envelope: envelope, Risks: s, Now: time.Now, Lookups: 16,
 		Policy: stages.Policy{
-			Scope: []string{"IPv4-Addr", "Domain-Name", "Email-Addr"}, MaxTLP: opencti.TLPAmber, SkipPrivate: false,
+			Scope: []string{"IPv4-Addr", "Domain-Name", "Email-Addr"}, MaxTLP: opencti.TLPAmber,
 		},
 		Enrichment: stages.Enrichment{DefaultTLP: opencti.TLPClear, IPRelationships: true, DomainRelationships: true},
 	})

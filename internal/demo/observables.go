@@ -39,7 +39,7 @@ func observables(n int) []openctitest.Observable {
 		case i%40 == 27:
 			list[i] = of(outOfScope, "server-%d", i)
 		case i%40 == 37:
-			list[i] = of("IPv4-Addr", "unknown-to-ipqs-%d", i)
+			list[i] = of("IPv4-Addr", "unknown-to-ipqs-%d.example", i)
 		case i%5 == 1:
 			list[i].Markings = []string{"TLP:GREEN"}
 		}
