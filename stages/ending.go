@@ -27,16 +27,19 @@ type Playbooks interface {
 type Ending struct {
 	Works     Failer
 	Playbooks Playbooks
+	// SkipInError makes a skipped job end its work in error if its reason is an error ([Reason.InError]); else it completes
+	// its work with the reason as the message.
+	SkipInError bool
 }
 
 // Skipped ends a job that there was nothing to do for.
 func (e Ending) Skipped(ctx context.Context, job Job, f *Fault) error {
-	return e.end(ctx, job, f, fmt.Sprintf("%s. %s; skipped (%s).", f.sentence(job), changed(job), f.Reason))
+	return e.end(ctx, job, e.SkipInError && f.Reason.InError(), fmt.Sprintf("%s. %s; skipped (%s).", f.sentence(job), changed(job), f.Reason))
 }
 
 // DeadLettered ends a job that could not be done; letter is the id of its dead letter.
 func (e Ending) DeadLettered(ctx context.Context, job Job, f *Fault, letter string) error {
-	return e.end(ctx, job, f, fmt.Sprintf("%s. %s; dead letter %s (%s).", f.sentence(job), changed(job), letter, f.Reason))
+	return e.end(ctx, job, true, fmt.Sprintf("%s. %s; dead letter %s (%s).", f.sentence(job), changed(job), letter, f.Reason))
 }
 
 // Copied drops a copy of a job that has ended. It may have come through resolve, where it opened the work again.
@@ -47,13 +50,13 @@ func (e Ending) Copied(ctx context.Context, job Job) error {
 	return nil
 }
 
-func (e Ending) end(ctx context.Context, job Job, f *Fault, message string) error {
+func (e Ending) end(ctx context.Context, job Job, inError bool, message string) error {
 	switch {
 	case job.Request == nil:
 		return nil // nobody to tell: the message could not be read at all
 	case job.Request.Playbook != nil:
 		return e.handBack(ctx, job)
-	case f.Reason.InError():
+	case inError:
 		if err := e.Works.Failed(ctx, job.Request.WorkID, message); err != nil {
 			return fmt.Errorf("telling that the work has failed: %w", err)
 		}

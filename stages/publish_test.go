@@ -133,34 +133,47 @@ func TestEnding(t *testing.T) {
 	playbook := &opencti.Request{Playbook: &opencti.Playbook{StepID: "step", Bundle: json.RawMessage(`{"a":1}`)}}
 	tests := []struct {
 		name    string
+		inError bool // CONNECTOR_SKIP_AS
 		request *opencti.Request
 		fault   *Fault
 		letter  string
 		want    []string
 	}{
 		{
-			"skipped by policy is in error", work, fault(Skip, ReasonTLP, "TLP:RED is above TLP:AMBER"), "",
+			"skipped by policy completes", false, work, fault(Skip, ReasonTLP, "TLP:RED is above TLP:AMBER"), "",
+			[]string{"nothing work_1 TLP:RED is above TLP:AMBER. Nothing was changed; skipped (tlp)."},
+		},
+		{
+			"skipped by policy is in error on request", true, work, fault(Skip, ReasonTLP, "TLP:RED is above TLP:AMBER"), "",
 			[]string{"failed work_1 TLP:RED is above TLP:AMBER. Nothing was changed; skipped (tlp)."},
 		},
 		{
-			"a private address is not", work, fault(Skip, ReasonPrivate, "the address is private"), "",
+			"a private address completes", false, work, fault(Skip, ReasonPrivate, "the address is private"), "",
 			[]string{"nothing work_1 The address is private. Nothing was changed; skipped (private_address)."},
 		},
 		{
-			"dead letter", work, AsFault(fmt.Errorf("asking IPQS: %w", &ipqs.APIError{
+			"a private address is never an error", true, work, fault(Skip, ReasonPrivate, "the address is private"), "",
+			[]string{"nothing work_1 The address is private. Nothing was changed; skipped (private_address)."},
+		},
+		{
+			"an internal name is never an error", true, work, fault(Skip, ReasonInternalName, "the host name is internal"), "",
+			[]string{"nothing work_1 The host name is internal. Nothing was changed; skipped (internal_name)."},
+		},
+		{
+			"dead letter", false, work, AsFault(fmt.Errorf("asking IPQS: %w", &ipqs.APIError{
 				Class: ipqs.ClassItem, Kind: ipqs.KindIP, Status: 200, Message: "Invalid IPv4 address.",
 			})), "01J",
 			[]string{"failed work_1 IPQS rejected the address: Invalid IPv4 address. Nothing was changed; dead letter 01J (invalid_value)."},
 		},
-		{"playbook goes on unchanged", playbook, fault(Skip, ReasonScope, "x"), "", []string{`playbook step {"a":1}`}},
-		{"playbook goes on after a failure", playbook, fault(Permanent, ReasonOther, "x"), "01J", []string{`playbook step {"a":1}`}},
-		{"nobody to tell", nil, fault(Permanent, ReasonMalformed, "x"), "01J", nil},
+		{"playbook goes on unchanged", false, playbook, fault(Skip, ReasonScope, "x"), "", []string{`playbook step {"a":1}`}},
+		{"playbook goes on after a failure", true, playbook, fault(Permanent, ReasonOther, "x"), "01J", []string{`playbook step {"a":1}`}},
+		{"nobody to tell", false, nil, fault(Permanent, ReasonMalformed, "x"), "01J", nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			p := &platform{}
-			e := Ending{Works: p, Playbooks: p}
+			e := Ending{Works: p, Playbooks: p, SkipInError: tt.inError}
 			end := func() error { return e.Skipped(context.Background(), Job{Request: tt.request}, tt.fault) }
 			if tt.letter != "" {
 				end = func() error {

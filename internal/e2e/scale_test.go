@@ -223,7 +223,8 @@ func TestTheBudgetIsForAllWorkersTogether(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, ipqstest.Options{Latency: 5 * time.Millisecond})
-			options := append(tt.options(t), fmt.Sprint("IPQS_DAILY_BUDGET=", budget), "IPQS_OVER_BUDGET=skip", "OTEL_SDK_DISABLED=true")
+			options := append(tt.options(t), fmt.Sprint("IPQS_DAILY_BUDGET=", budget), "IPQS_OVER_BUDGET=skip",
+				"CONNECTOR_SKIP_AS=error", "OTEL_SDK_DISABLED=true")
 			w.start(options...)
 			w.start(options...)
 			w.awaitLog(`"enriching"`, 2)

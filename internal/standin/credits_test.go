@@ -229,7 +229,7 @@ func (s *spender) isToldThatItWaits(ctx context.Context, t *testing.T) {
 
 func TestJobsOverBudgetAreSkippedWhereTheyAreNotToWait(t *testing.T) { // alone: it is work for a whole machine
 	ctx := limited(t)
-	s := spend(ctx, t, 1, ipqstest.Options{}, "IPQS_DAILY_BUDGET=100", "IPQS_OVER_BUDGET=skip")
+	s := spend(ctx, t, 1, ipqstest.Options{}, "IPQS_DAILY_BUDGET=100", "IPQS_OVER_BUDGET=skip", "CONNECTOR_SKIP_AS=error")
 	s.ask(ctx, t, few, openctitest.Manual)
 	s.wait(ctx, t, "the works", func() bool { return s.done(few) })
 	all, failed, said := s.works("The 100 credits that the connector may spend in a day are spent; the next day begins at ")
@@ -247,7 +247,8 @@ func TestJobsOverBudgetAreSkippedWhereTheyAreNotToWait(t *testing.T) { // alone:
 
 func TestTheAccountKeepsItsReserve(t *testing.T) { // alone: it is work for a whole machine
 	ctx := limited(t)
-	s := spend(ctx, t, 1, ipqstest.Options{Key: standin.Key, Credits: 150}, "IPQS_CREDIT_RESERVE=50", "IPQS_OVER_BUDGET=skip")
+	s := spend(ctx, t, 1, ipqstest.Options{Key: standin.Key, Credits: 150}, "IPQS_CREDIT_RESERVE=50", "IPQS_OVER_BUDGET=skip",
+		"CONNECTOR_SKIP_AS=error")
 	s.wait(ctx, t, "a look at the account", func() bool { return s.asked() == 1 })
 	s.ask(ctx, t, few, openctitest.Manual)
 	s.wait(ctx, t, "the works", func() bool { return s.done(few) })
