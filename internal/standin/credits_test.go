@@ -271,7 +271,7 @@ func TestAnEntityIsNotEnrichedAgainByItselfForAWhile(t *testing.T) {
 		{openctitest.Auto, "IPQS: HIGH, score "},
 		{openctitest.Auto, "Already enriched 0s ago. Nothing was changed; skipped (recent)."},
 		{openctitest.Manual, "IPQS: HIGH, score "},
-		{openctitest.Auto, "It was enriched "},
+		{openctitest.Auto, "Already enriched "},
 	} {
 		work, err := s.Platform.Enrich(ctx, id, tt.trigger)
 		if err != nil {
