@@ -1,8 +1,10 @@
 package openctitest
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -230,7 +232,10 @@ func (p *Platform) patchIndicator(draft, id string, input any) (any, error) {
 				n.revive(now, UserID)
 			}
 		case "x_opencti_score":
-			score := number(values[0])
+			score, err := strconv.Atoi(fmt.Sprint(values...))
+			if err != nil {
+				return nil, &refusal{"VALIDATION_ERROR", "The score should be an integer"}
+			}
 			if n.Decay == nil {
 				n.Score = &score
 			} else if !n.Revoked && *n.Score == n.Decay.BaseScore && score != n.Decay.BaseScore && !n.Decay.gave(score, UserID) {

@@ -1,6 +1,7 @@
 package openctitest
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -40,9 +41,7 @@ func indicator(author string, change stixObject) stixObject {
 		"type": "indicator", "id": indicatorID, "pattern": "[ipv4-addr:value = '198.51.100.7']", "pattern_type": "stix",
 		"created_by_ref": author, "name": address,
 	}
-	for key, value := range change {
-		o[key] = value
-	}
+	maps.Copy(o, change)
 	return o
 }
 

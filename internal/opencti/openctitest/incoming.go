@@ -211,18 +211,18 @@ func (p *Platform) readObservable(in *incoming, kind string, o map[string]any) {
 	in.given = &Observable{Type: in.Type, Value: in.Value}
 	contributing := map[string]any{"value": in.Value}
 	hashes, _ := o["hashes"].(map[string]any)
-	switch {
-	case in.Type == typeSystem:
+	switch in.Type {
+	case typeSystem:
 		number, ok := o["number"].(float64)
 		in.Number, in.identified = int(number), ok
 		in.Value = strconv.Itoa(in.Number)
 		contributing = map[string]any{"number": in.Number}
-	case in.Type == "User-Account":
+	case "User-Account":
 		account := Account{Login: text(o["account_login"]), Type: text(o["account_type"]), UserID: text(o["user_id"])}
 		in.given.Account = &account
 		in.Value, contributing = account.identity()
 		in.identified = len(contributing) > 0
-	case in.Type == "Artifact" || in.Type == "StixFile":
+	case "Artifact", "StixFile":
 		sha256 := text(hashes["SHA-256"])
 		in.given.Artifact = &Artifact{SHA256: sha256}
 		in.Value, contributing = sha256, map[string]any{"hashes": map[string]any{"SHA-256": sha256}}

@@ -68,9 +68,12 @@ func (o *Observable) identified(object map[string]any) bool {
 	switch {
 	case o.Account != nil:
 		return text(object["account_login"]) == o.Account.Login && text(object["user_id"]) == o.Account.UserID
+	case o.Type == typeSystem:
+		_, ok := object["number"].(float64)
+		return ok
 	case o.Artifact != nil:
 		hashes, _ := object["hashes"].(map[string]any)
-		return len(hashes) > 0 || text(object["url"]) != ""
+		return len(hashes) > 0 || text(object["url"]) != "" || text(object["name"]) != ""
 	default:
 		return text(object["value"]) != ""
 	}

@@ -168,8 +168,11 @@ func (p *Platform) update(s Source, known *node, in *incoming) {
 		of  *[]string
 		add []string
 	}{
-		{&n.IndicatorTypes, in.IndicatorTypes}, {&n.NoteTypes, in.NoteTypes}, {&n.Aliases, in.Aliases},
-		{&n.Objects, in.Objects}, {&n.Organizations, in.Organizations},
+		{&n.IndicatorTypes, in.IndicatorTypes},
+		{&n.NoteTypes, in.NoteTypes},
+		{&n.Aliases, in.Aliases},
+		{&n.Objects, in.Objects},
+		{&n.Organizations, in.Organizations},
 	} {
 		if matches || len(*list.of) == 0 {
 			*list.of = union(*list.of, list.add)
