@@ -241,11 +241,11 @@ func TestRelationships(t *testing.T) {
 // TestIndicatorTypesCanBeRemoved: types are only added by imports, and removed by a patch.
 func TestIndicatorTypesCanBeRemoved(t *testing.T) {
 	t.Parallel()
-	for _, document := range []string{
-		`mutation { indicatorFieldPatch(id: "%s", input: [{key: "indicator_types", value: ["malicious-activity"], operation: remove}]) { indicator_types } }`,
-		`mutation { stixDomainObjectEdit(id: "%s") { fieldPatch(input: [{key: "indicator_types", value: ["malicious-activity"], operation: remove}]) { id } } }`,
+	for version, document := range map[string]string{
+		"7.260817.0": `mutation { indicatorFieldPatch(id: "%s", input: [{key: "indicator_types", value: ["malicious-activity"], operation: remove}]) { indicator_types } }`,
+		"5.4.1":      `mutation { indicatorEdit(id: "%s") { fieldPatch(input: [{key: "indicator_types", value: ["malicious-activity"], operation: remove}]) { id } } }`,
 	} {
-		p, _ := platform(t, "7.260817.0")
+		p, _ := platform(t, version)
 		write(t, p, own(), identity(ownID, "IPQS"))
 		for _, kind := range []string{"malicious-activity", "anonymization", "unknown"} {
 			write(t, p, own(), indicator(ownID, stixObject{"indicator_types": []string{kind}}))

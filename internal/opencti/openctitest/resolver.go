@@ -36,7 +36,7 @@ func (p *Platform) root(ctx context.Context, draft string) object {
 		"indicatorFieldPatch": resolver(func(a map[string]any) (any, error) {
 			return p.patchIndicator(draft, text(a["id"]), a["input"])
 		}),
-		"stixDomainObjectEdit": resolver(func(a map[string]any) (any, error) {
+		"indicatorEdit": resolver(func(a map[string]any) (any, error) {
 			return object{"fieldPatch": resolver(func(b map[string]any) (any, error) {
 				return p.patchIndicator(draft, text(a["id"]), b["input"])
 			})}, nil
