@@ -77,6 +77,14 @@ type Connection struct {
 	Pass   Secret `json:"pass"`
 }
 
+// What every registration of ours has, beside the fields of [Connector].
+const (
+	// ConnectorType is the kind of connector.
+	ConnectorType = "INTERNAL_ENRICHMENT"
+	// EnrichmentResolution has the platform send jobs without the entity's objects.
+	EnrichmentResolution = "none"
+)
+
 // input is the registration as the release wants it. Fields that this platform refused before are left out; the three that
 // make a registration cannot be.
 func (k Connector) input(has Capabilities, dropped map[string]bool) map[string]any {
@@ -87,7 +95,7 @@ func (k Connector) input(has Capabilities, dropped map[string]bool) map[string]a
 	input := map[string]any{
 		"id":              k.ID,
 		"name":            k.Name,
-		"type":            "INTERNAL_ENRICHMENT",
+		"type":            ConnectorType,
 		"scope":           scope,
 		"auto":            k.Auto,
 		"only_contextual": k.OnlyContextual,
@@ -103,7 +111,7 @@ func (k Connector) input(has Capabilities, dropped map[string]bool) map[string]a
 	}
 	if has.EnrichmentResolution {
 		// The platform takes silence for "stix_bundle" and would send every job with objects that we do not read.
-		input["enrichment_resolution"] = "none"
+		input["enrichment_resolution"] = EnrichmentResolution
 	}
 	for field := range dropped {
 		delete(input, field)
@@ -166,18 +174,10 @@ func droppable(field string, input map[string]any) bool {
 func (c *Client) register(ctx context.Context, input map[string]any) (Registration, error) {
 	var answer struct {
 		RegisterConnector *struct {
-			JWKS   string `json:"jwks"`
-			State  string `json:"connector_state"`
-			UserID string `json:"connector_user_id"`
-			Config *struct {
-				Connection     Connection `json:"connection"`
-				Listen         string     `json:"listen"`
-				ListenRouting  string     `json:"listen_routing"`
-				ListenExchange string     `json:"listen_exchange"`
-				Push           string     `json:"push"`
-				PushRouting    string     `json:"push_routing"`
-				PushExchange   string     `json:"push_exchange"`
-			} `json:"config"`
+			JWKS   string  `json:"jwks"`
+			State  string  `json:"connector_state"`
+			UserID string  `json:"connector_user_id"`
+			Config *queues `json:"config"`
 		} `json:"registerConnector"`
 	}
 	ways := []operation{opRegisterForCallback, opRegister}
@@ -188,22 +188,13 @@ func (c *Client) register(ctx context.Context, input map[string]any) (Registrati
 	if err != nil {
 		return Registration{}, err
 	}
-	if answer.RegisterConnector == nil || answer.RegisterConnector.Config == nil {
+	r := answer.RegisterConnector
+	if r == nil || r.Config == nil {
 		return Registration{}, nothing(op)
 	}
-	r, config := answer.RegisterConnector, answer.RegisterConnector.Config
-	return Registration{
-		ConnectorUserID: r.UserID,
-		JWKS:            r.JWKS,
-		State:           r.State,
-		Connection:      config.Connection,
-		Listen:          config.Listen,
-		ListenExchange:  config.ListenExchange,
-		ListenRouting:   config.ListenRouting,
-		Push:            config.Push,
-		PushExchange:    config.PushExchange,
-		PushRouting:     config.PushRouting,
-	}, nil
+	registration := r.Config.registration(r.UserID)
+	registration.JWKS, registration.State = r.JWKS, r.State
+	return registration, nil
 }
 
 // Ping tells the platform that the connector lives; it gives up on one after five minutes of silence. state is what

@@ -35,6 +35,20 @@ var (
 		name: "RegisterForCallback", in: func(c Capabilities) bool { return c.CallbackJWT },
 		gate: func(c *Capabilities) *bool { return &c.CallbackJWT }, names: []string{"jwks"},
 	}
+	// Reading a registration: the fields of 6.8.9, of 6.5.7, of 5.11, and of before.
+	opRegistered = operation{
+		name: "Registered", in: func(c Capabilities) bool { return c.AutoUpdate },
+		gate: func(c *Capabilities) *bool { return &c.AutoUpdate }, names: []string{"auto_update", "enrichment_resolution"},
+	}
+	opRegisteredCallback = operation{
+		name: "RegisteredCallback", in: func(c Capabilities) bool { return c.ListenCallbackURI },
+		gate: func(c *Capabilities) *bool { return &c.ListenCallbackURI }, names: []string{"listen_callback_uri"},
+	}
+	opRegisteredPlaybook = operation{
+		name: "RegisteredPlaybook", in: func(c Capabilities) bool { return c.PlaybookCompatible },
+		gate: func(c *Capabilities) *bool { return &c.PlaybookCompatible }, names: []string{"playbook_compatible"},
+	}
+	opRegisteredLegacy = operation{name: "RegisteredLegacy"}
 	// Nobody but who checks the token asks whom it belongs to.
 	opMe = operation{
 		name: "Me", in: func(c Capabilities) bool { return c.MaxConfidence },

@@ -19,7 +19,7 @@ func operations() []operation {
 		opAbout, opRegister, opPing, opPingLegacy, opObservable, opObservableLegacy, opCredential, opWorkReceived, opWorkProcessed, opWorkExpect,
 		opWorkReport, opWork, opLabelAdd, opPlaybookStep, opPlaybookStepLegacy,
 		opRegisterForCallback, opBundlePush, opBundlePushLegacy, opLabelRemove, opIndicatorLabels, opIndicatorLabelsLegacy,
-		opMe, opMeLegacy,
+		opMe, opMeLegacy, opRegistered, opRegisteredCallback, opRegisteredPlaybook, opRegisteredLegacy,
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 
 // User is whom a token belongs to, and what they may do.
 type User struct {
+	// ID is the platform's own.
+	ID string
 	// Name is shown in the platform.
 	Name string
 	// Capabilities are the names of what they may do, such as "CONNECTORAPI"; one that is within another has the other's name
@@ -32,6 +34,7 @@ func (u User) May(capability string) bool {
 func (c *Client) Me(ctx context.Context) (User, error) {
 	var answer struct {
 		Me *struct {
+			ID           string `json:"id"`
 			Name         string `json:"name"`
 			Capabilities []struct {
 				Name string `json:"name"`
@@ -51,7 +54,7 @@ func (c *Client) Me(ctx context.Context) (User, error) {
 	if answer.Me == nil {
 		return User{}, nothing(op)
 	}
-	u := User{Name: answer.Me.Name, ConfidenceKnown: op.name == opMe.name}
+	u := User{ID: answer.Me.ID, Name: answer.Me.Name, ConfidenceKnown: op.name == opMe.name}
 	for _, capability := range answer.Me.Capabilities {
 		u.Capabilities = append(u.Capabilities, capability.Name)
 	}

@@ -23,7 +23,7 @@ func TestMe(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := opencti.User{Name: "A user", Capabilities: []string{"CONNECTORAPI", "KNOWLEDGE_KNUPDATE"}, Markings: []string{"TLP:GREEN"}}
+			want := opencti.User{ID: openctitest.UserID, Name: "A user", Capabilities: []string{"CONNECTORAPI", "KNOWLEDGE_KNUPDATE"}, Markings: []string{"TLP:GREEN"}}
 			if release.Capabilities().MaxConfidence {
 				want.MaxConfidence, want.ConfidenceKnown = &half, true
 			}

@@ -17,6 +17,7 @@ func (p *Platform) root(ctx context.Context, draft string) object {
 		"work":                resolver(p.resolveWork),
 		"isWorkAlive":         resolver(p.resolveAlive),
 		"stixCyberObservable": resolver(func(a map[string]any) (any, error) { return p.resolveEntity(draft, text(a["id"]), isObservable) }),
+		"connector":           resolver(func(a map[string]any) (any, error) { return p.resolveConnector(text(a["id"])), nil }),
 		"registerConnector": resolver(func(a map[string]any) (any, error) {
 			input, _ := a["input"].(map[string]any)
 			return p.register(ctx, input)
@@ -94,6 +95,19 @@ func (p *Platform) register(ctx context.Context, input map[string]any) (any, err
 	return p.describe(c), nil
 }
 
+// activeFor is how long a connector counts as active after a ping.
+const activeFor = 5 * time.Minute
+
+// resolveConnector is the registration of a connector, nil when there is none.
+func (p *Platform) resolveConnector(id string) object {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.connectors[id]; c != nil {
+		return p.describe(c)
+	}
+	return nil
+}
+
 func (p *Platform) describe(c *connector) object {
 	to := p.broker.Coordinates(c.id)
 	var state any
@@ -102,13 +116,17 @@ func (p *Platform) describe(c *connector) object {
 	}
 	return object{
 		"id": c.id, "name": c.name, "connector_state": state, "connector_user_id": UserID,
-		"jwks": p.jwks(),
+		"jwks": p.jwks(), "connector_type": c.input["type"], "connector_scope": c.scope,
+		"active": time.Since(c.pingedAt) < activeFor, "updated_at": stamp(c.pingedAt),
+		"auto": c.auto, "auto_update": c.autoUpdate, "enrichment_resolution": c.input["enrichment_resolution"],
+		"only_contextual": c.input["only_contextual"], "playbook_compatible": c.playbooks,
 		"config": object{
 			"connection": object{
 				"host": to.Host, "vhost": to.VHost, "use_ssl": to.UseSSL, "port": to.Port, "user": to.User, "pass": to.Pass,
 			},
 			"listen": to.Listen, "listen_routing": to.ListenRouting, "listen_exchange": to.ListenExchange,
-			"push": to.Push, "push_routing": to.PushRouting, "push_exchange": to.PushExchange,
+			"listen_callback_uri": c.input["listen_callback_uri"],
+			"push":                to.Push, "push_routing": to.PushRouting, "push_exchange": to.PushExchange,
 		},
 	}
 }

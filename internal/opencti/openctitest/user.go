@@ -41,7 +41,7 @@ func (p *Platform) me() object {
 		return list
 	}
 	return object{
-		"name": p.user.Name, "capabilities": named("name", p.user.Capabilities),
+		"id": UserID, "name": p.user.Name, "capabilities": named("name", p.user.Capabilities),
 		"allowed_marking": named("definition", p.user.Markings), "effective_confidence_level": confidence,
 	}
 }
