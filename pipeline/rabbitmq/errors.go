@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -30,19 +31,73 @@ var (
 	ErrMismatch = errors.New("the queue exists with different properties")
 )
 
-// inequivalent finds the argument in RabbitMQ's reason for refusing a declaration.
-var inequivalent = regexp.MustCompile(`inequivalent arg '([^']+)'`)
+// MismatchError is [ErrMismatch] with the argument that differs, as RabbitMQ names it in its refusal of the declaration.
+type MismatchError struct {
+	Queue string
+	// Argument is the name of the argument, such as "x-queue-type"; empty if RabbitMQ does not name it.
+	Argument string
+	// Current is the value that the queue has, Configured the one of the declaration; "none" is an argument that is not set.
+	Current, Configured string
+	// Reason is RabbitMQ's text.
+	Reason string
+}
+
+// Error names the argument, both values and the remedy.
+func (e *MismatchError) Error() string { return "declaring " + e.Difference() + "; " + e.Remedy() }
+
+// Difference names the argument and both values.
+func (e *MismatchError) Difference() string {
+	if e.Argument == "" {
+		return fmt.Sprintf("queue %s: %v: %s", e.Queue, ErrMismatch, e.Reason)
+	}
+	return fmt.Sprintf("queue %s: %v: %s is %s, this configuration needs %s", e.Queue, ErrMismatch, e.Argument,
+		cmp.Or(e.Current, `""`), cmp.Or(e.Configured, `""`))
+}
+
+// Unwrap returns [ErrMismatch].
+func (*MismatchError) Unwrap() error { return ErrMismatch }
+
+// Remedy is what an operator can do about it.
+func (e *MismatchError) Remedy() string {
+	if e.Argument == amqp.QueueTypeArg {
+		return "set WORKER_QUEUE_TYPE=" + e.Current + ", or let the workers empty the queue, stop them and delete it"
+	}
+	return "let the workers that declared the queue empty it, stop them and delete it; the next worker declares it again"
+}
+
+// inequivalent matches RabbitMQ's reason for refusing a declaration: "inequivalent arg 'x-queue-type' for queue 'q' in vhost
+// '/': received the value 'quorum' of type 'longstr' but current is the value 'classic' of type 'longstr'".
+var inequivalent = regexp.MustCompile(`inequivalent arg '([^']+)' for .*: received (.+) but current is (.+)$`)
+
+// ofType matches a value in it.
+var ofType = regexp.MustCompile(`^(?:the value )?'(.*?)'(?: of type '[^']*')?$`)
+
+// Mismatch returns the error of a declaration that RabbitMQ refused because the queue exists with other arguments, nil for
+// any other error.
+func Mismatch(queue string, err error) *MismatchError {
+	var exception *amqp.Error
+	if !errors.As(err, &exception) || exception.Code != amqp.PreconditionFailed {
+		return nil
+	}
+	mismatch := &MismatchError{Queue: queue, Reason: exception.Reason}
+	if m := inequivalent.FindStringSubmatch(exception.Reason); m != nil {
+		mismatch.Argument = m[1]
+		mismatch.Configured = ofType.ReplaceAllString(m[2], "$1")
+		mismatch.Current = ofType.ReplaceAllString(m[3], "$1")
+	}
+	return mismatch
+}
+
+// OfType returns the mismatch of a queue that exists with another queue type. RabbitMQ names the first argument that differs,
+// which is rarely the type: the type decides about others too.
+func (e *MismatchError) OfType(current, configured string) *MismatchError {
+	return &MismatchError{Queue: e.Queue, Argument: amqp.QueueTypeArg, Current: current, Configured: configured, Reason: e.Reason}
+}
 
 // declaring explains the error of a queue declaration.
 func declaring(queue string, err error) error {
-	var exception *amqp.Error
-	if errors.As(err, &exception) && exception.Code == amqp.PreconditionFailed {
-		argument := "argument"
-		if found := inequivalent.FindStringSubmatch(exception.Reason); found != nil {
-			argument = found[1]
-		}
-		return fmt.Errorf("declaring queue %s: %w: %s differs; delete the queue or configure what it has: %s",
-			queue, ErrMismatch, argument, exception.Reason)
+	if mismatch := Mismatch(queue, err); mismatch != nil {
+		return mismatch
 	}
 	return fmt.Errorf("declaring queue %s: %w", queue, err)
 }

@@ -146,6 +146,17 @@ func (o Options) Declaration(topic pipeline.Topic) (name string, arguments amqp.
 	return o.queueName(topic.Name), o.arguments(topic)
 }
 
+// OtherType returns the other queue type, and the arguments that the topic's queue has with it.
+func (o Options) OtherType(topic pipeline.Topic) (queueType string, arguments amqp.Table) {
+	o = o.withDefaults()
+	if o.QueueType == Classic {
+		o.QueueType = Quorum
+	} else {
+		o.QueueType = Classic
+	}
+	return o.QueueType, o.arguments(topic)
+}
+
 // arguments are those with which a topic's queue is declared.
 func (o Options) arguments(topic pipeline.Topic) amqp.Table {
 	table := amqp.Table{amqp.QueueTypeArg: o.QueueType}

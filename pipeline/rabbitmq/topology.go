@@ -48,9 +48,11 @@ func (t *Transport) Declare(ctx context.Context, topics ...pipeline.Topic) error
 	if len(ours) == 0 {
 		return nil
 	}
-	return t.call(ctx, func(ch *amqp.Channel) error {
+	refused := make(chan pipeline.Topic, 1) // and no variable: the answer may come when nobody waits for it any more
+	err := t.call(ctx, func(ch *amqp.Channel) error {
 		for _, topic := range ours {
 			if err := t.declare(ch, topic.Name); err != nil {
+				refused <- topic
 				return err
 			}
 			t.mu.Lock()
@@ -59,6 +61,23 @@ func (t *Transport) Declare(ctx context.Context, topics ...pipeline.Topic) error
 		}
 		return nil
 	})
+	if mismatch, ok := errors.AsType[*MismatchError](err); ok {
+		return t.explain(ctx, <-refused, mismatch)
+	}
+	return err
+}
+
+// explain finds out whether a queue that exists with other arguments was declared with the other queue type.
+func (t *Transport) explain(ctx context.Context, topic pipeline.Topic, mismatch *MismatchError) error {
+	queueType, arguments := t.options.OtherType(topic)
+	err := t.call(ctx, func(ch *amqp.Channel) error {
+		_, err := ch.QueueDeclare(mismatch.Queue, true, false, false, false, arguments)
+		return err
+	})
+	if err == nil {
+		return mismatch.OfType(queueType, t.options.QueueType)
+	}
+	return mismatch
 }
 
 // ErrNoQueue says that there is no such queue, as nobody has made it yet or somebody has deleted it.
