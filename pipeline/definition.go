@@ -27,6 +27,8 @@ type World struct {
 	// InHand is how many jobs the other hops have in hand at once, by name; those that it does not name have their defaults.
 	InHand map[string]int
 
+	// Posted says that jobs are posted to the worker; else the first hop consumes OpenCTI's queue.
+	Posted bool
 	// Recents, if set, has automatic jobs skipped about what was enriched a short while ago.
 	Recents stages.Recents
 	// SkipOverBudget has jobs skipped that there are no credits for; else they wait for them.
@@ -42,6 +44,9 @@ type Works interface {
 // FirstHop is the name of the hop that reads OpenCTI's job messages.
 const FirstHop = "resolve"
 
+// ListenTopic is the topic of OpenCTI's queue, from which [FirstHop] takes new jobs unless they are posted.
+const ListenTopic = FirstHop + listenLane
+
 // HopNames returns the names of the hops of [Definition], in its order.
 func HopNames() []string { return []string{"resolve", "lookup", "score", "bundle", "publish"} }
 
@@ -54,13 +59,18 @@ func Definition(w World) []Hop {
 	}
 	publish := stages.Publish(w.Works, w.Playbooks, w.Labels, w.Intake, w.Envelope)
 	return []Hop{
-		{Stage: resolve, Prefetch: or(w.InHand["resolve"], 32), Retry: outage},
+		{Stage: resolve, Prefetch: or(w.InHand["resolve"], 32), Listen: !w.Posted, Retry: outage, Delays: delays},
 		{Stage: lookup, Prefetch: or(w.Lookups, 32), Urgent: max(or(w.Lookups, 32)/4, 4), Retry: outlast},
 		{Stage: stages.Score(w.Scoring), Prefetch: or(w.InHand["score"], 100), Retry: never},
 		{Stage: stages.Bundle(w.Enrichment), Prefetch: or(w.InHand["bundle"], 100), Retry: never},
 		{Stage: stages.RememberingRecent(publish, w.Recents), Prefetch: or(w.InHand["publish"], 32), Retry: outage},
 	}
 }
+
+// delays is in the names of the first hop's waiting rooms. Rooms called "retry" may exist from earlier versions, where they
+// returned jobs to OpenCTI's queue or to the hop's own, depending on how jobs came in. RabbitMQ does not change the target of
+// a queue that exists.
+const delays = "delay"
 
 // How patiently a hop repeats a stage that failed for a while.
 var (

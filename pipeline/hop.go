@@ -18,23 +18,50 @@ type Hop struct {
 	// Urgent, if not zero, gives the hop a second topic for the jobs that somebody waits for ([stages.Job.Urgent]), of which so
 	// many more may be in its hands: they don't wait behind all the others.
 	Urgent int
+	// Listen gives the first hop a second topic, whose queue belongs to OpenCTI: new jobs arrive there. The hop consumes that
+	// queue and never publishes to it; retries and replays use the hop's own topic, which then has a quarter of Prefetch.
+	Listen bool
 	// Retry is how often and how patiently a failed stage is run again before the job goes to the poison queue.
 	Retry Schedule
+	// Delays is the part of the waiting rooms' names between topic and wait, as in "lookup.retry.30s"; empty is "retry".
+	Delays string
 
-	lane string // what the topic's name ends in: "" or urgentLane
+	lane string // what the topic's name ends in: "", urgentLane or listenLane
 }
 
-// urgentLane ends the name of the topic for urgent jobs. It is a queue of its own as quorum queues know no priorities.
-const urgentLane = ".urgent"
+const (
+	// urgentLane ends the name of the topic for urgent jobs. It is a queue of its own as quorum queues know no priorities.
+	urgentLane = ".urgent"
+	// listenLane ends the name of the topic whose queue belongs to OpenCTI.
+	listenLane = ".listen"
+)
 
 // topic is what the hop reads, in the lane that it is.
 func (h Hop) topic() string { return h.Name() + h.lane }
 
+// home is the topic that the hop sends a job back to, at once or through a waiting room. It is the topic that the job came
+// from, unless OpenCTI owns that one.
+func (h Hop) home() string {
+	if h.lane == listenLane {
+		return h.Name()
+	}
+	return h.topic()
+}
+
 // lanes returns the hop as often as it has topics to read.
 func (h Hop) lanes() []Hop {
-	lanes := []Hop{h}
+	own := h
+	if h.Listen {
+		own.Prefetch = max(h.Prefetch/4, 1)
+	}
+	lanes := []Hop{own}
 	if h.Urgent > 0 {
-		h.lane, h.Prefetch = urgentLane, h.Urgent
+		urgent := h
+		urgent.lane, urgent.Prefetch = urgentLane, h.Urgent
+		lanes = append(lanes, urgent)
+	}
+	if h.Listen {
+		h.lane = listenLane
 		lanes = append(lanes, h)
 	}
 	return lanes
@@ -55,14 +82,17 @@ func (h Hop) Name() string { return h.Stage.Name }
 // Poison is the topic where the hop puts what it gave up.
 func (h Hop) Poison() string { return h.Name() + poisonSuffix }
 
-// Topics lists what a transport has to carry for hops: each hop's own topic, its poison queue and its waiting rooms; and
-// where it has a lane for urgent jobs, that one's topic and waiting rooms. The
-// first hop's own topic is foreign: it belongs to whoever asks for enrichment.
+// Topics lists what a transport has to carry for hops: each hop's own topic, its poison queue and its waiting rooms; where it
+// has a lane for urgent jobs, that one's topic and waiting rooms; and where it listens, the topic of OpenCTI's queue.
 func Topics(hops []Hop) []Topic {
 	var topics []Topic
-	for i, hop := range hops {
+	for _, hop := range hops {
 		for _, lane := range hop.lanes() {
-			topics = append(topics, Topic{Name: lane.topic(), Prefetch: lane.Prefetch, Foreign: i == 0, Poison: hop.Poison()})
+			if lane.lane == listenLane {
+				topics = append(topics, Topic{Name: lane.topic(), Prefetch: lane.Prefetch, Foreign: true, Poison: hop.Poison()})
+				continue
+			}
+			topics = append(topics, Topic{Name: lane.topic(), Prefetch: lane.Prefetch, Poison: hop.Poison()})
 			if lane.lane == "" {
 				topics = append(topics, Topic{Name: hop.Poison()})
 			}
@@ -92,7 +122,10 @@ func Validate(hops []Hop) error {
 		}
 		names = append(names, hop.Name())
 		if hop.Urgent < 0 || hop.Urgent > 0 && i == 0 {
-			problem("urgent is %d, want at least 0, and 0 for the first hop: its topic is somebody else's", hop.Urgent)
+			problem("urgent is %d, want at least 0, and 0 for the first hop: OpenCTI does not say which job is urgent", hop.Urgent)
+		}
+		if hop.Listen && i > 0 {
+			problem("it listens to OpenCTI's queue, which only the first hop can read")
 		}
 		if hop.Stage.Run == nil || hop.Stage.Timeout <= 0 {
 			problem("its stage needs a function and a timeout")

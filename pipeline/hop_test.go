@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,11 +28,12 @@ func TestDefinitionIsAPipeline(t *testing.T) {
 		t.Errorf("the first hop is %s, want %s", names[0], FirstHop)
 	}
 	want := []Topic{
-		{Name: "resolve", Prefetch: 32, Foreign: true, Poison: "resolve.poison"},
+		{Name: "resolve", Prefetch: 8, Poison: "resolve.poison"},
 		{Name: "resolve.poison"},
-		{Name: "resolve.retry.5s", Delay: 5 * time.Second, Back: "resolve"},
-		{Name: "resolve.retry.30s", Delay: 30 * time.Second, Back: "resolve"},
-		{Name: "resolve.retry.5m", Delay: 5 * time.Minute, Back: "resolve"},
+		{Name: "resolve.delay.5s", Delay: 5 * time.Second, Back: "resolve"},
+		{Name: "resolve.delay.30s", Delay: 30 * time.Second, Back: "resolve"},
+		{Name: "resolve.delay.5m", Delay: 5 * time.Minute, Back: "resolve"},
+		{Name: ListenTopic, Prefetch: 32, Foreign: true, Poison: "resolve.poison"},
 		{Name: "lookup", Prefetch: 32, Poison: "lookup.poison"},
 		{Name: "lookup.poison"},
 		{Name: "lookup.retry.5s", Delay: 5 * time.Second, Back: "lookup"},
@@ -53,6 +55,11 @@ func TestDefinitionIsAPipeline(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, Topics(hops)); diff != "" {
 		t.Errorf("topics (-want +got):\n%s", diff)
+	}
+	want[0].Prefetch = 32
+	want = slices.DeleteFunc(want, func(t Topic) bool { return t.Foreign })
+	if diff := cmp.Diff(want, Topics(Definition(World{Posted: true}))); diff != "" {
+		t.Errorf("topics where jobs are posted, want the same queues but OpenCTI's (-want +got):\n%s", diff)
 	}
 }
 

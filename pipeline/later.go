@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -52,7 +53,9 @@ const (
 )
 
 // room is the topic of a hop's waiting room, such as "lookup.retry.30s".
-func (h Hop) room(wait time.Duration) string { return h.topic() + ".retry." + short(wait) }
+func (h Hop) room(wait time.Duration) string {
+	return h.home() + "." + cmp.Or(h.Delays, "retry") + "." + short(wait)
+}
 
 func short(d time.Duration) string {
 	switch {
@@ -156,7 +159,7 @@ func (p *Pipeline) comeBack(msg *message.Message, hop Hop, trip *trip, cause err
 		case <-p.stopping:
 		case <-msg.Context().Done():
 		}
-		if err := p.send(msg.Context(), hop.topic(), p.copied(msg, trip, trip.came)); err != nil {
+		if err := p.send(msg.Context(), hop.home(), p.copied(msg, trip, trip.came)); err != nil {
 			return fmt.Errorf("%w; giving back: %w", cause, err)
 		}
 		trip.fate = returned
@@ -172,7 +175,7 @@ func (p *Pipeline) comeBack(msg *message.Message, hop Hop, trip *trip, cause err
 
 // giveBack puts the message back into the hop's own topic, as if nothing had happened: no attempt is counted.
 func (p *Pipeline) giveBack(msg *message.Message, hop Hop, trip *trip) error {
-	if err := p.send(msg.Context(), hop.topic(), p.copied(msg, trip, trip.came)); err != nil {
+	if err := p.send(msg.Context(), hop.home(), p.copied(msg, trip, trip.came)); err != nil {
 		return fmt.Errorf("giving back after %w: %w", trip.fault, err)
 	}
 	trip.fate = paused

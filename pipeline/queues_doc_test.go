@@ -26,10 +26,12 @@ func TestQueuesDocumentIsTheCode(t *testing.T) {
 	var want strings.Builder
 	want.WriteString("| queue | holds |\n|---|---|\n")
 	for _, topic := range pipeline.Topics(pipeline.Definition(pipeline.World{})) {
-		holds := "jobs to be done"
+		name, holds := topic.Name, "jobs to be done"
 		switch {
 		case topic.Foreign:
-			holds = "with `CONNECTOR_LISTEN_PROTOCOL=API` the jobs that OpenCTI posts; else OpenCTI's `listen_<connector id>` stands in its place"
+			name, holds = "listen_<connector id>", "new jobs; OpenCTI's own queue, read with `CONNECTOR_LISTEN_PROTOCOL=AMQP`"
+		case topic.Name == pipeline.FirstHop:
+			holds = "jobs that are retried or replayed; with `CONNECTOR_LISTEN_PROTOCOL=API` also new jobs"
 		case topic.Delay > 0:
 			holds = fmt.Sprintf("jobs that go back to `%s` after %v", topic.Back, topic.Delay)
 		case strings.HasSuffix(topic.Name, ".poison"):
@@ -37,7 +39,7 @@ func TestQueuesDocumentIsTheCode(t *testing.T) {
 		case strings.HasSuffix(topic.Name, ".urgent"):
 			holds = "jobs that somebody waits for: they go first"
 		}
-		fmt.Fprintf(&want, "| `%s` | %s |\n", topic.Name, holds)
+		fmt.Fprintf(&want, "| `%s` | %s |\n", name, holds)
 	}
 	if diff := cmp.Diff(want.String(), found); diff != "" {
 		t.Errorf("docs/architecture.md (-code +document):\n%s\nwant:\n%s", diff, want.String())

@@ -54,6 +54,11 @@ func carriers(o Options, client *opencti.Client, p *presence) func(context.Conte
 // withoutRabbitMQ says whether jobs stay in this process between the hops.
 func withoutRabbitMQ(c config.Connector) bool { return c.Callback.On && c.PushByAPI }
 
+// hops is the pipeline of a connector, without what the stages use.
+func hops(c config.Connector) []pipeline.Hop {
+	return pipeline.Definition(pipeline.World{Posted: c.Callback.On})
+}
+
 // carrierName is what the carrier is called where the worker's state is shown.
 func carrierName(c config.Connector) string {
 	if withoutRabbitMQ(c) {
@@ -92,14 +97,10 @@ func brokerOptions(o Options, to opencti.Registration, topics []pipeline.Topic) 
 	if err != nil {
 		return rabbitmq.Options{}, err
 	}
-	foreign := map[string]string{topics[0].Name: to.Listen}
-	if o.Config.Connector.Callback.On {
-		topics, foreign = ours(topics), nil
-	}
 	return rabbitmq.Options{
 		Connection:   connection,
 		Prefix:       "ipqs-worker." + o.Config.Connector.ID,
-		Foreign:      foreign,
+		Foreign:      map[string]string{pipeline.ListenTopic: to.Listen},
 		Topics:       topics,
 		QueueType:    o.Config.Worker.QueueType,
 		DrainTimeout: o.Config.Worker.ShutdownTimeout,

@@ -73,9 +73,9 @@ func listen(ctx context.Context, o Options, p *presence, carrier Carrier, first 
 	return &called{Carrier: carrier, inbox: inbox, server: server, attend: context.AfterFunc(ctx, server.Drain)}, nil
 }
 
-// Declare makes the first hop's queue ours too, and then lets jobs in.
+// Declare declares the queues, the first hop's among them, and then accepts jobs.
 func (c *called) Declare(ctx context.Context, topics ...pipeline.Topic) error {
-	if err := c.Carrier.Declare(ctx, ours(topics)...); err != nil {
+	if err := c.Carrier.Declare(ctx, topics...); err != nil {
 		return err
 	}
 	c.begin()
@@ -99,16 +99,6 @@ func (c *called) Ready() error { return errors.Join(c.server.Ready(), c.Carrier.
 func (c *called) Close() error {
 	c.attend()
 	return errors.Join(c.server.Close(), c.Carrier.Close())
-}
-
-// ours returns topics of which none belongs to somebody else.
-func ours(topics []pipeline.Topic) []pipeline.Topic {
-	own := make([]pipeline.Topic, len(topics))
-	for i, topic := range topics {
-		topic.Foreign = false
-		own[i] = topic
-	}
-	return own
 }
 
 func callbackTLS(c config.Callback) (*tls.Config, error) {

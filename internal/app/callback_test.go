@@ -18,7 +18,7 @@ import (
 	"opencti-ipqs-worker/pipeline"
 )
 
-var twoTopics = []pipeline.Topic{{Name: "resolve", Prefetch: 1, Foreign: true}, {Name: "resolve.poison"}}
+var twoTopics = []pipeline.Topic{{Name: "resolve", Prefetch: 1}, {Name: "resolve.poison"}}
 
 // standing is a presence that has registered with such a release.
 func standing(t *testing.T, version, jwks string) *presence {

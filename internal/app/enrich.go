@@ -75,7 +75,7 @@ func EnrichAll(ctx context.Context, o EnrichOptions, observables []observable.Ob
 		Entities: local, Works: local, Labels: local, Intake: local, Envelope: local.envelope,
 		Risks: risks, Sources: sources(o.Config.IPQS, local, local, chosen.guard), Now: time.Now,
 		Lookups: inHand(o.Config), InHand: o.Config.Worker.Concurrency,
-		Scoring: chosen.scoring, Enrichment: chosen.enrichment,
+		Scoring: chosen.scoring, Enrichment: chosen.enrichment, Posted: true,
 		Policy: stages.Policy{Scope: observable.Types(), MaxTLP: opencti.TLPRed, Guard: chosen.guard},
 	})
 	for i := range hops {

@@ -66,7 +66,7 @@ func approach(ctx context.Context, o Options) (*Operator, []pipeline.Topic, erro
 	if err != nil {
 		return nil, nil, fmt.Errorf("asking OpenCTI where the queues are: %w", remedied(err))
 	}
-	topics := pipeline.Topics(pipeline.Definition(pipeline.World{}))
+	topics := pipeline.Topics(hops(o.Config.Connector))
 	carrier, err := rabbitMQ(o, to, topics)
 	if err != nil {
 		return nil, nil, fmt.Errorf("connecting to the broker: %w", err)
@@ -74,9 +74,6 @@ func approach(ctx context.Context, o Options) (*Operator, []pipeline.Topic, erro
 	look, ok := carrier.(looker)
 	if !ok {
 		return nil, nil, errors.Join(errors.New("connecting to the broker: its dead letters can't be looked through"), carrier.Close())
-	}
-	if o.Config.Connector.Callback.On {
-		topics = ours(topics)
 	}
 	return &Operator{looker: look, Transport: carrier}, topics, nil
 }

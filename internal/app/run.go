@@ -167,6 +167,8 @@ func newWorker(o Options) (*worker, error) {
 		Envelope:  envelope(o.Config.Connector, w.presence),
 		Now:       o.Now,
 
+		Posted: o.Config.Connector.Callback.On,
+
 		Policy:     chosen.policy,
 		Scoring:    chosen.scoring,
 		Enrichment: chosen.enrichment,

@@ -195,7 +195,7 @@ func TestBrokerTLS(t *testing.T) {
 			carrier, err := rabbitMQ(Options{Config: c, Logger: slog.New(slog.NewJSONHandler(&log, nil))}, opencti.Registration{
 				Connection: opencti.Connection{Host: "127.0.0.1", Port: 1, VHost: "/", User: "guest", Pass: "guest"},
 				Listen:     "listen",
-			}, []pipeline.Topic{{Name: "resolve", Prefetch: 1, Foreign: true}, {Name: tt.name}})
+			}, []pipeline.Topic{{Name: pipeline.ListenTopic, Prefetch: 1, Foreign: true}, {Name: tt.name}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -81,7 +81,7 @@ type Queue struct {
 
 // Broker returns how the broker of a registration is connected to, and the queues that the worker uses there.
 func (w *Ways) Broker(to opencti.Registration) (wamqp.ConnectionConfig, []Queue, error) {
-	topics := pipeline.Topics(pipeline.Definition(pipeline.World{}))
+	topics := pipeline.Topics(hops(w.options.Config.Connector))
 	options, err := brokerOptions(w.options, to, topics)
 	if err != nil {
 		return wamqp.ConnectionConfig{}, nil, err

@@ -144,7 +144,7 @@ func newPlatform(url string) (*platform, error) {
 // tidy deletes all queues of OpenCTI's and the worker's.
 func (p *platform) tidy() error {
 	queues := []string{p.listen, p.push}
-	for _, topic := range pipeline.Topics(pipeline.Definition(pipeline.World{})) {
+	for _, topic := range pipeline.Topics(pipeline.Definition(pipeline.World{Posted: true})) {
 		queues = append(queues, workerQueue(topic.Name))
 	}
 	return p.remove(queues...)

@@ -200,7 +200,7 @@ func (w *world) queueUp(ctx context.Context, n int) error {
 	hops := s.definition()
 	transport, err := rabbitmq.New(rabbitmq.Options{
 		Connection: wamqp.ConnectionConfig{AmqpURI: w.b.URL}, Prefix: "ipqs-worker." + connectorID,
-		Foreign: map[string]string{hops[0].Name(): w.platform.listen}, DrainTimeout: time.Second, Logger: slog.New(slog.DiscardHandler),
+		Foreign: map[string]string{pipeline.ListenTopic: w.platform.listen}, DrainTimeout: time.Second, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return err

@@ -60,7 +60,7 @@ func TestDiagnosesOfTheBroker(t *testing.T) {
 		want    diagnosis
 		queues  string // the one line on queues, if it matters
 	}{
-		{name: "nothing is wrong", want: diagnosis{"queues", doctor.OK, "1 of 23 are there", ""}},
+		{name: "nothing is wrong", want: diagnosis{"queues", doctor.OK, "1 of 24 are there", ""}},
 		{name: "a user who may just do what is needed", environ: as("fine"), want: diagnosis{"permissions", doctor.OK, `"fine" may make, write and read queues`, ""}},
 		{name: "TLS with certificates", environ: overTLS, want: diagnosis{"broker", doctor.OK, "over TLS", ""}},
 		{

@@ -170,7 +170,7 @@ func forget(t *testing.T, url, connector string, c openctitest.Coordinates) {
 		return
 	}
 	queues := []string{c.Listen, c.Push}
-	for _, topic := range pipeline.Topics(pipeline.Definition(pipeline.World{})) {
+	for _, topic := range pipeline.Topics(pipeline.Definition(pipeline.World{Posted: true})) {
 		queues = append(queues, "ipqs-worker."+connector+"."+topic.Name)
 	}
 	for _, queue := range queues {

@@ -43,6 +43,8 @@ var _ pipeline.Postbox = (*Transport)(nil)
 // A replay to a queue that does not exist is [ErrUnroutable], one to a classic queue that is full [ErrRefused]; both keep the
 // letter. RabbitMQ 3.10 does not tell of a full quorum queue in a transaction, and the message would be gone: do not limit
 // the length of quorum queues that are replayed to (ours have no limit).
+//
+// A topic without a queue is [ErrNoQueue].
 func (t *Transport) Browse(ctx context.Context, topic string, visit func(*message.Message) (pipeline.Fate, error)) error {
 	t.mu.Lock()
 	known, ok := t.topics[topic]
@@ -326,6 +328,9 @@ func (b *browser) putBack(d amqp.Delivery) error {
 // depth is how many letters the queue has that nobody has in hand.
 func (b *browser) depth() (int, error) {
 	queue, err := b.ch.QueueDeclarePassive(b.queue, true, false, false, false, nil)
+	if hasCode(err, amqp.NotFound) {
+		err = errors.Join(ErrNoQueue, err)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("reading the depth of queue %s: %w", b.queue, err)
 	}

@@ -110,23 +110,22 @@ all
 {{- end -}}
 {{- end -}}
 
-{{/* The queues that a hop reads, by their last words: lookup has a lane for jobs that somebody waits for. */}}
+{{/* The topics that a hop reads: lookup also has a lane for jobs that somebody waits for, and resolve reads OpenCTI's queue
+unless jobs are posted. */}}
 {{- define "ipqs-worker.lanes" -}}
-{{- . -}}{{- if eq . "lookup" }} lookup.urgent{{ end -}}
+{{- .hop -}}
+{{- if eq .hop "lookup" }} lookup.urgent{{ end -}}
+{{- if and (eq .hop "resolve") (not (include "ipqs-worker.callbackPort" .root)) }} resolve.listen{{ end -}}
 {{- end -}}
 
-{{/* The name of such a queue. */}}
+{{/* The queue of such a topic. */}}
 {{- define "ipqs-worker.queue" -}}
 {{- $id := .root.Values.config.CONNECTOR_ID -}}
-{{- if eq .hop "resolve" -}}
+{{- if eq .lane "resolve.listen" -}}
 {{- $prefix := .root.Values.keda.queuePrefix -}}
-{{- if include "ipqs-worker.callbackPort" .root -}}
-{{- printf "ipqs-worker.%s.resolve" $id -}}
-{{- else -}}
 {{- printf "%slisten_%s" (ternary (printf "%s_" $prefix) "" (ne $prefix "")) $id -}}
-{{- end -}}
 {{- else -}}
-{{- printf "ipqs-worker.%s.%s" $id .hop -}}
+{{- printf "ipqs-worker.%s.%s" $id .lane -}}
 {{- end -}}
 {{- end -}}
 
