@@ -35,8 +35,9 @@ func (p *program) deadLettersCommand() *cobra.Command {
 		Short: "See, understand and replay what could not be done",
 		Long: `dead-letters looks after the poison queues, one per hop, where the workers put the jobs that they had to give up.
 
-It needs the configuration of the workers, the very same one: it asks OpenCTI where the queues are by the registration that
-they make too, which overwrites the one before. It takes no jobs, and may run beside the workers.
+It reads the connector's registration to find the queues, and changes nothing in OpenCTI; where MQ_HOST, MQ_PORT, MQ_VHOST,
+MQ_USER, MQ_PASS and MQ_USE_SSL are all set, it does not ask OpenCTI. It takes no jobs, and may run beside the workers. Only
+replay and import declare queues: those that they write to.
 
 A letter leaves its poison queue only together with its replay's arrival, or because it was dropped: whatever interrupts
 a command, nothing is lost and nothing done twice. (Where the broker dies with it, see docs/dead-letters.md.) While one

@@ -25,9 +25,9 @@ release, the token and what its user may do and see, the registration, RabbitMQ 
 key and the credits of the IPQS account, the shared cache, and the clocks. Each line is ok, warn, fail or skipped, with what
 to do about it.
 
-It spends no credit and takes no job. In OpenCTI it changes nothing but the connector's registration: it makes the one that
-the workers of the same configuration make, which overwrites the one before. In RabbitMQ it makes a queue that goes again
-when it ends. Workers may run beside it.
+It spends no credit and takes no job. It changes nothing in OpenCTI: it compares the connector's registration with the
+configuration and lists the differences, which the next start of a worker with this configuration overwrites. In RabbitMQ it
+declares a queue that is deleted when it ends. Workers may run beside it.
 
 Exit status: 0 nothing fails, 1 something does.`,
 		Args: noArgs,

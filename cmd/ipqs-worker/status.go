@@ -35,9 +35,9 @@ func (p *program) statusCommand() *cobra.Command {
 has, how many are in hand, in waiting rooms and given up, who takes them, and whether it pauses; of IPQS the circuit breaker,
 credits and the line; and which workers are ready.
 
-It asks the broker for what waits, as dead-letters does: with the configuration of the workers, by the registration that they
-make too. It asks the workers at /metrics and /readyz for the rest: the one on this machine at CONNECTOR_METRICS_PORT, or those
-that --worker names. What could not be asked is said at the end, and shown as "?". It changes nothing and takes no job.
+It asks the broker for what waits; where that is, it reads in the connector's registration. It asks the workers at /metrics and
+/readyz for the rest: the one on this machine at CONNECTOR_METRICS_PORT, or those that --worker names. What could not be asked
+is listed at the end, and shown as "?". It changes nothing and takes no job.
 
 Exit status: 0, or 1 if nobody could be asked.`,
 		Example: `  ipqs-worker status
@@ -74,7 +74,7 @@ func (p *program) status(ctx context.Context, f statusFlags) error {
 		operator, err := app.Look(ctx, app.Options{Config: c, Logger: slog.New(slog.DiscardHandler), Version: versionText()})
 		if err == nil {
 			defer func() { _ = operator.Close() }() // it has done nothing
-			o.Broker = operator
+			o.Broker, o.Hops = operator, operator.Hops
 		} else {
 			o.NoBroker = err.Error()
 		}

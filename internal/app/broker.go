@@ -80,7 +80,7 @@ func possible(c config.Connector, has opencti.Capabilities) error {
 }
 
 // rabbitMQ connects to the broker that the registration names, as far as the MQ_* options don't say otherwise.
-func rabbitMQ(o Options, to opencti.Registration, topics []pipeline.Topic) (Carrier, error) {
+func rabbitMQ(o Options, to opencti.Registration, topics []pipeline.Topic) (*intake, error) {
 	options, err := brokerOptions(o, to, topics)
 	if err != nil {
 		return nil, err

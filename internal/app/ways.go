@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 
@@ -65,21 +64,25 @@ func (w *Ways) Unsupported(has opencti.Capabilities) error {
 // WithoutRabbitMQ says whether the worker needs no RabbitMQ at all.
 func (w *Ways) WithoutRabbitMQ() bool { return withoutRabbitMQ(w.options.Config.Connector) }
 
-// Register makes the registration that the workers of the same configuration make.
-func (w *Ways) Register(ctx context.Context) (opencti.Registration, error) {
-	return w.OpenCTI.Register(ctx, connector(w.options.Config.Connector))
-}
+// Connector is what the workers of this configuration register as.
+func (w *Ways) Connector() opencti.Connector { return connector(w.options.Config.Connector) }
+
+// BrokerConfigured reports whether the MQ_* options name the whole connection, so that a registration is not needed for it.
+func (w *Ways) BrokerConfigured() bool { return complete(w.options.Config.MQ) }
 
 // Queue is one of the queues that the worker uses.
 type Queue struct {
 	Name string
 	// Foreign marks OpenCTI's own, which we never declare.
 	Foreign bool
-	// Arguments are those with which the worker declares it.
-	Arguments amqp.Table
+	// Arguments are those with which the worker declares it; OtherArguments those that it would have with OtherType, the queue
+	// type that is not configured.
+	Arguments, OtherArguments amqp.Table
+	OtherType                 string
 }
 
-// Broker returns how the broker of a registration is connected to, and the queues that the worker uses there.
+// Broker returns how the broker of a registration is connected to, and the queues that the worker uses there; OpenCTI's only
+// if the registration names it.
 func (w *Ways) Broker(to opencti.Registration) (wamqp.ConnectionConfig, []Queue, error) {
 	topics := pipeline.Topics(hops(w.options.Config.Connector))
 	options, err := brokerOptions(w.options, to, topics)
@@ -88,9 +91,13 @@ func (w *Ways) Broker(to opencti.Registration) (wamqp.ConnectionConfig, []Queue,
 	}
 	queues := make([]Queue, 0, len(options.Topics))
 	for _, topic := range options.Topics {
-		_, foreign := options.Foreign[topic.Name]
+		if topic.Foreign && to.Listen == "" {
+			continue
+		}
 		name, arguments := options.Declaration(topic)
-		queues = append(queues, Queue{Name: name, Foreign: foreign, Arguments: arguments})
+		queue := Queue{Name: name, Foreign: topic.Foreign, Arguments: arguments}
+		queue.OtherType, queue.OtherArguments = options.OtherType(topic)
+		queues = append(queues, queue)
 	}
 	return options.Connection, queues, nil
 }

@@ -3,12 +3,14 @@ package deadletters
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"opencti-ipqs-worker/pipeline"
+	"opencti-ipqs-worker/pipeline/rabbitmq"
 )
 
 // MetadataReplays is the id of the dead letter that a message replays, in the message's metadata.
@@ -61,6 +63,9 @@ func (s Store) AtMost(ctx context.Context, f Filter, r Replay) (int, error) {
 			continue
 		}
 		n, _, err := s.Transport.Depth(ctx, hop.Poison())
+		if errors.Is(err, rabbitmq.ErrNoQueue) {
+			continue
+		}
 		if err != nil {
 			return 0, fmt.Errorf("counting the dead letters of %s: %w", hop.Name(), err)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"opencti-ipqs-worker/pipeline"
+	"opencti-ipqs-worker/pipeline/rabbitmq"
 )
 
 // ErrNotFound means that no poison queue has the letter asked for: it was replayed or dropped, or somebody else is going
@@ -136,6 +137,9 @@ func (s Store) each(
 		})
 		if errors.Is(err, errEnough) {
 			return tally, nil
+		}
+		if errors.Is(err, rabbitmq.ErrNoQueue) {
+			continue // no worker has declared it, so nothing was given up
 		}
 		if err != nil {
 			return tally, fmt.Errorf("going through the dead letters of %s: %w", hop.Name(), err)

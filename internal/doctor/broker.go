@@ -17,6 +17,7 @@ import (
 
 	"opencti-ipqs-worker/internal/app"
 	"opencti-ipqs-worker/internal/opencti"
+	"opencti-ipqs-worker/pipeline/rabbitmq"
 )
 
 // broker connects to where the registration leads, and tries what the worker does there.
@@ -163,8 +164,15 @@ func (p *permissions) check(to opencti.Registration) (allowed bool) {
 	}
 	fine := true
 	for _, t := range tried {
-		if t.what == "taking jobs" && p.config.Connector.Callback.On || t.what == "publishing results" && p.config.Connector.PushByAPI {
-			continue
+		switch t.what {
+		case "taking jobs":
+			if p.config.Connector.Callback.On || to.Listen == "" {
+				continue
+			}
+		case "publishing results":
+			if p.config.Connector.PushByAPI || to.PushExchange == "" {
+				continue
+			}
 		}
 		err := p.on(t.do)
 		if err == nil {
@@ -181,7 +189,10 @@ func (p *permissions) check(to opencti.Registration) (allowed bool) {
 		}
 		p.fail(checkPermissions, t.what+": "+err.Error(), remedy)
 	}
-	if fine {
+	switch {
+	case fine && to.Listen == "":
+		p.ok(checkPermissions, fmt.Sprintf("%q may make, write and read queues; taking jobs and publishing results was not tried: OpenCTI has not named its queues", p.user))
+	case fine:
 		p.ok(checkPermissions, fmt.Sprintf("%q may make, write and read queues, take jobs and publish results", p.user))
 	}
 	return fine
@@ -303,10 +314,13 @@ func (e *examination) queues(conn *amqp.Connection, queues []app.Queue, user str
 			continue
 		}
 		// Of a queue that is there this changes nothing, whether it is as declared or not.
-		err = onChannel(conn, e.options.Timeout, func(ch *amqp.Channel) error {
-			_, err := ch.QueueDeclare(q.Name, true, false, false, false, q.Arguments)
-			return err
-		})
+		declare := func(arguments amqp.Table) error {
+			return onChannel(conn, e.options.Timeout, func(ch *amqp.Channel) error {
+				_, err := ch.QueueDeclare(q.Name, true, false, false, false, arguments)
+				return err
+			})
+		}
+		err = declare(q.Arguments)
 		if err == nil {
 			continue
 		}
@@ -316,9 +330,11 @@ func (e *examination) queues(conn *amqp.Connection, queues []app.Queue, user str
 			continue
 		}
 		fine = false
-		if exception != nil && exception.Code == amqp.PreconditionFailed {
-			e.fail(checkQueues, q.Name+" is there, and not as the worker would declare it: "+exception.Reason,
-				fmt.Sprintf("set WORKER_QUEUE_TYPE to what it was made with (it is %s now); or let the workers finish what is in it, stop them and delete it", e.config.Worker.QueueType))
+		if mismatch := rabbitmq.Mismatch(q.Name, err); mismatch != nil {
+			if declare(q.OtherArguments) == nil {
+				mismatch = mismatch.OfType(q.OtherType, e.config.Worker.QueueType)
+			}
+			e.fail(checkQueues, mismatch.Difference(), mismatch.Remedy())
 			continue
 		}
 		e.fail(checkQueues, "declaring "+q.Name+" as it is: "+err.Error(), "look at the broker's own log")

@@ -115,7 +115,7 @@ func TestDiagnosesOfTheBroker(t *testing.T) {
 		{
 			name: "a queue of another type", environ: map[string]string{"WORKER_QUEUE_TYPE": "quorum"},
 			before: declare(node, "score"),
-			want:   diagnosis{"queues", doctor.Fail, ".score is there, and not as the worker would declare it", "WORKER_QUEUE_TYPE"},
+			want:   diagnosis{"queues", doctor.Fail, ".score: the queue exists with different properties: x-queue-type is classic, this configuration needs quorum", "set WORKER_QUEUE_TYPE=classic"},
 		},
 	}
 	for i, tt := range tests {
@@ -126,6 +126,7 @@ func TestDiagnosesOfTheBroker(t *testing.T) {
 			w := newWorld(t, "", broker, ipqstest.Options{})
 			id := connectorID[:len(connectorID)-2] + string(rune('a'+i/6)) + string(rune('a'+i%6))
 			w.environ["CONNECTOR_ID"] = id
+			w.register()
 			for _, set := range []map[string]string{tt.environ, tt.but} {
 				maps.Copy(w.environ, set)
 			}

@@ -4,7 +4,7 @@
 //	configuration   every option, and its warnings
 //	opencti         is it there, is its certificate trusted, is it new enough
 //	token           whom it belongs to, what they may do and see, how sure they may be
-//	registration    the one that workers make; the only thing that is changed anywhere
+//	registration    does it exist, and is it what the configuration says; it is read, never sent
 //	broker          connection, TLS, login
 //	permissions     may queues be made, written and read; may jobs be taken; may results be published
 //	queues          are they there, and as the worker would declare them

@@ -124,16 +124,16 @@ func Run(ctx context.Context, o Options, tell func(Finding)) []Finding {
 	}
 	e.ways = ways
 	e.ok(checkConfiguration, "it can be used, as "+e.config.Connector.Name+" ("+e.config.Connector.ID+")")
-	to, registered := e.openCTI(ctx)
+	to, known := e.openCTI(ctx)
 	switch {
 	case ways.WithoutRabbitMQ():
 		e.ok(checkBroker, "none is needed: jobs come, and results go, over HTTP")
-	case !registered:
-		for _, check := range []string{checkBroker, checkPermissions, checkQueues} {
-			e.skip(check, "OpenCTI says where it is only to a connector that can register")
-		}
-	default:
+	case known, ways.BrokerConfigured():
 		e.broker(ctx, to)
+	default:
+		for _, check := range []string{checkBroker, checkPermissions, checkQueues} {
+			e.skip(check, "the registration that names the broker could not be read, and the MQ_* options do not name all of it")
+		}
 	}
 	e.ipqs(ctx)
 	e.cache(ctx)
@@ -212,20 +212,20 @@ func capabilities() []capability {
 	return []capability{
 		{"CONNECTORAPI", Fail, "the connector can't register"},
 		{"KNOWLEDGE_KNUPDATE", Fail, "nothing that the worker publishes is imported"},
-		{"MODULES", Warn, "works can't be looked at, so a job that comes again may be counted twice"},
+		{"MODULES", Warn, "works and the connector's registration can't be read, so a job that comes again may be counted twice, and status, doctor and dead-letters need all MQ_* options"},
 		{"SETTINGS_SETLABELS", Warn, "labels that are new to OpenCTI are left out"},
 	}
 }
 
-// token looks at whom the token belongs to.
-func (e *examination) token(ctx context.Context) (usable bool) {
+// token checks whose token it is and what that user may do. usable reports whether the user may register a connector.
+func (e *examination) token(ctx context.Context) (user opencti.User, usable bool) {
 	ctx, cancel := e.within(ctx)
 	defer cancel()
 	user, err := e.ways.OpenCTI.Me(ctx)
 	if err != nil {
 		found, remedy := platformTrouble(err)
 		e.fail(checkToken, found, remedy)
-		return false
+		return user, false
 	}
 	usable, fine := true, true
 	const roles = "give the user's group a role that has it (Settings, Security, Roles); OpenCTI's own role Connector has all that is needed"
@@ -245,7 +245,7 @@ func (e *examination) token(ctx context.Context) (usable bool) {
 	if fine {
 		e.ok(checkToken, "it belongs to the user "+user.Name+", who may do all that is needed")
 	}
-	return usable
+	return user, usable
 }
 
 // unseen are the markings up to IPQS_MAX_TLP that the user may not see.

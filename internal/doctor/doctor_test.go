@@ -2,9 +2,11 @@ package doctor_test
 
 import (
 	"crypto/tls"
+	"maps"
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -194,8 +196,8 @@ func TestDiagnoses(t *testing.T) {
 			want: diagnosis{"token", doctor.Warn, "CONNECTOR_CONFIDENCE_LEVEL is 75, above the max confidence level of the user IPQS, 40", "lower CONNECTOR_CONFIDENCE_LEVEL"},
 		},
 		{
-			name:   "a registration that OpenCTI refuses",
-			breaks: func(_ *testing.T, w *world) { w.platform.FailNext("RegisterForCallback", 5, "FORBIDDEN_ACCESS") },
+			name:   "a registration that OpenCTI does not show",
+			breaks: func(_ *testing.T, w *world) { w.platform.FailNext("Registered", 5, "FORBIDDEN_ACCESS") },
 			want:   diagnosis{"registration", doctor.Fail, "FORBIDDEN_ACCESS", "role for connectors"},
 		},
 		{
@@ -257,6 +259,7 @@ func TestDiagnoses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, tt.version, nil, tt.account)
+			w.register()
 			tt.breaks(t, w)
 			w.verify(w.examine(), tt.want)
 			if asked := w.ipqs.Requests(); len(asked) > 1 || len(asked) == 1 && asked["account"] == 0 {
@@ -292,16 +295,95 @@ func TestTheAddressOfIPQSIsNamed(t *testing.T) {
 	}
 }
 
-// Beside the registration nothing is done in OpenCTI that changes something.
-func TestNothingIsChangedButTheRegistration(t *testing.T) {
+// A connector that was never registered can be checked too, and nothing is registered for it.
+func TestNotRegistered(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "", nil, ipqstest.Options{})
+	w.verify(w.examine(), diagnosis{"registration", doctor.Warn, "the connector is not registered with OpenCTI yet", "start `ipqs-worker run` once, then repeat"})
+	if found := w.platform.Registration(connectorID); found != nil {
+		t.Errorf("the doctor registered the connector: %v", found)
+	}
+}
+
+// Each field of the registration that the configuration would change is named with both values.
+func TestRegistrationDiffers(t *testing.T) {
+	t.Parallel()
+	every := map[string]string{
+		"CONNECTOR_NAME": "Another name", "CONNECTOR_SCOPE": "Url", "CONNECTOR_AUTO": "true", "CONNECTOR_AUTO_UPDATE": "true",
+		"CONNECTOR_ONLY_CONTEXTUAL": "true", "CONNECTOR_LISTEN_PROTOCOL_API_URI": "http://elsewhere.example.com",
+	}
+	auto := "auto is registered as false and configured as true (CONNECTOR_AUTO)"
+	newest := []string{
+		`name is registered as "IPQS Fraud and Risk Scoring" and configured as "Another name" (CONNECTOR_NAME)`,
+		"and configured as [Url] (CONNECTOR_SCOPE)", auto,
+		"auto_update is registered as false and configured as true (CONNECTOR_AUTO_UPDATE)",
+		"only_contextual is registered as false and configured as true (CONNECTOR_ONLY_CONTEXTUAL)",
+		`listen_callback_uri is registered as "http://worker.example.com:7070/api/callback" and configured as "http://elsewhere.example.com/api/callback" (CONNECTOR_LISTEN_PROTOCOL`,
+	}
+	tests := []struct {
+		name    string
+		version string
+		environ map[string]string
+		want    []string
+	}{
+		{"every option", "", every, newest},
+		{"every option of 6.6.0", "6.6.0", every, slices.Concat(newest[:3], newest[4:])},
+		{"one option", "", map[string]string{"CONNECTOR_AUTO": "true"}, []string{auto}},
+		{"the order of the scope", "", map[string]string{"CONNECTOR_SCOPE": "Domain-Name,Url,IPv4-Addr,IPv6-Addr,Email-Addr,Phone-Number"}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, tt.version, nil, ipqstest.Options{})
+			if len(tt.want) == 0 {
+				w.environ["CONNECTOR_SCOPE"] = "IPv4-Addr,IPv6-Addr,Email-Addr,Phone-Number,Url,Domain-Name"
+			}
+			w.register()
+			before := w.platform.Registration(connectorID)
+			maps.Copy(w.environ, tt.environ)
+			findings := w.examine()
+			i := slices.IndexFunc(findings, func(f doctor.Finding) bool { return f.Check == "registration" })
+			if i < 0 {
+				t.Fatalf("findings = %+v, want one of the registration", findings)
+			}
+			found := findings[i]
+			if len(tt.want) == 0 {
+				if found.Status != doctor.OK || !strings.Contains(found.Found, "the connector is active") {
+					t.Errorf("finding = %+v, want ok and the connector active", found)
+				}
+			} else if found.Status != doctor.Warn || !strings.Contains(found.Remedy, "the next start of the worker with this configuration overwrites the registered values") {
+				t.Errorf("finding = %+v, want a warning that says what the next start changes", found)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(found.Found, want) {
+					t.Errorf("finding = %q, want %q in it", found.Found, want)
+				}
+			}
+			if got := strings.Count(found.Found, " is registered as "); got != len(tt.want) {
+				t.Errorf("finding = %q names %d fields, want %d", found.Found, got, len(tt.want))
+			}
+			if diff := cmp.Diff(before, w.platform.Registration(connectorID)); diff != "" {
+				t.Errorf("the doctor changed the registration (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestNothingIsChanged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "", nil, ipqstest.Options{})
+	w.register()
+	registrations := w.platform.Requests()["RegisterForCallback"]
 	if findings := w.examine(); doctor.Failed(findings) {
 		t.Fatalf("findings = %+v", findings)
 	}
-	for operation := range w.platform.Requests() {
+	for operation, n := range w.platform.Requests() {
 		switch operation {
-		case "About", "Me", "Register", "RegisterForCallback":
+		case "About", "Me", "Registered":
+		case "RegisterForCallback":
+			if n != registrations {
+				t.Errorf("the doctor registered %d times, want never", n-registrations)
+			}
 		default:
 			t.Errorf("OpenCTI was asked for %s", operation)
 		}

@@ -17,9 +17,8 @@ const oldest = "5.4.0"
 
 func number(n int) string { return strconv.Itoa(n) }
 
-// openCTI goes to the platform up to the registration, and reports whether that came about.
-func (e *examination) openCTI(ctx context.Context) (opencti.Registration, bool) {
-	var none opencti.Registration
+// openCTI checks the platform up to the registration and returns where the queues are. known reports whether OpenCTI said so.
+func (e *examination) openCTI(ctx context.Context) (to opencti.Registration, known bool) {
 	version, err := e.about(ctx)
 	switch {
 	case errors.Is(err, opencti.ErrAuth):
@@ -27,33 +26,25 @@ func (e *examination) openCTI(ctx context.Context) (opencti.Registration, bool) 
 		e.fail(checkToken, "OpenCTI does not know the token ("+err.Error()+")",
 			"set OPENCTI_TOKEN to the API token of the connector's user, from their profile in OpenCTI")
 		e.skip(checkRegistration, "the token is not accepted")
-		return none, false
+		return to, false
 	case err != nil:
 		found, remedy := platformTrouble(err)
 		e.fail(checkOpenCTI, found, remedy)
 		e.skip(checkToken, "OpenCTI could not be asked")
 		e.skip(checkRegistration, "OpenCTI could not be asked")
-		return none, false
+		return to, false
 	}
 	if !e.release(version) {
 		e.skip(checkToken, "OpenCTI is too old")
 		e.skip(checkRegistration, "OpenCTI is too old")
-		return none, false
+		return to, false
 	}
-	if !e.token(ctx) {
+	user, usable := e.token(ctx)
+	if !usable {
 		e.skip(checkRegistration, "the token's user may not register a connector")
-		return none, false
+		return to, false
 	}
-	ctx, cancel := e.within(ctx)
-	defer cancel()
-	to, err := e.ways.Register(ctx)
-	if err != nil {
-		found, remedy := platformTrouble(err)
-		e.fail(checkRegistration, found, remedy)
-		return none, false
-	}
-	e.ok(checkRegistration, "registered as the workers of this configuration do, which overwrites the same with the same; nothing else is changed in OpenCTI")
-	return to, true
+	return e.registration(ctx, user)
 }
 
 func (e *examination) about(ctx context.Context) (opencti.Version, error) {

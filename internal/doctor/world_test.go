@@ -83,6 +83,30 @@ func newWorld(t *testing.T, version string, broker openctitest.Broker, account i
 	return w
 }
 
+// register registers the connector as a worker with this configuration does.
+func (w *world) register() {
+	w.t.Helper()
+	c, _, err := config.Load(w.loading())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ways, err := app.NewWays(app.Options{Config: c, Version: "test"}, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := ways.OpenCTI.Register(w.t.Context(), ways.Connector()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) loading() config.Options {
+	var environ []string
+	for name, value := range w.environ {
+		environ = append(environ, name+"="+value)
+	}
+	return config.Options{Path: w.t.TempDir() + "/none.yml", Environ: environ}
+}
+
 // overTLS has OpenCTI speak TLS with a certificate of an authority.
 func (w *world) overTLS(authority *certtest.Authority) {
 	w.t.Helper()
@@ -97,11 +121,7 @@ func (w *world) overTLS(authority *certtest.Authority) {
 // examine runs the doctor.
 func (w *world) examine() []doctor.Finding {
 	w.t.Helper()
-	var environ []string
-	for name, value := range w.environ {
-		environ = append(environ, name+"="+value)
-	}
-	c, warnings, err := config.Load(config.Options{Path: w.t.TempDir() + "/none.yml", Environ: environ})
+	c, warnings, err := config.Load(w.loading())
 	if err != nil {
 		return doctor.Misconfigured(err, warnings)
 	}

@@ -28,6 +28,8 @@ type Options struct {
 	// Broker is nil where it is not asked, and NoBroker then says why.
 	Broker   Broker
 	NoBroker string
+	// Hops are those of the workers' pipeline; nil is [pipeline.Definition].
+	Hops []pipeline.Hop
 	// Workers are their addresses, as [Address] returns them.
 	Workers []string
 	// HTTP carries the requests to the workers; nil is a client without a proxy.
@@ -63,7 +65,10 @@ func New(o Options) *Watcher {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Watcher{options: o, hops: pipeline.Definition(pipeline.World{})}
+	if o.Hops == nil {
+		o.Hops = pipeline.Definition(pipeline.World{})
+	}
+	return &Watcher{options: o, hops: o.Hops}
 }
 
 // Look asks everybody. It reports how fast the hops are from the second look on.
@@ -157,8 +162,8 @@ func (h *Hop) count(topic pipeline.Topic, hop pipeline.Hop, messages, consumers 
 		add(&h.Poison, messages)
 	default:
 		add(&h.Waiting, messages)
-		if topic.Name == hop.Name() {
-			add(&h.Consumers, consumers)
+		if topic.Name == hop.Name() || topic.Foreign { // a worker consumes both
+			most(&h.Consumers, consumers)
 		}
 	}
 }
