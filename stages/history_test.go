@@ -47,7 +47,9 @@ func TestMergeHistory(t *testing.T) {
 		{"the newest answer under another model", []VerdictRow{verdictRow(9, 9, High, 60), low}, verdictRow(9, 9, LowRisk, 60), []VerdictRow{verdictRow(9, 9, LowRisk, 60), low}},
 		{"the newest of several answers under another model", []VerdictRow{high, low}, verdictRow(7, 7, LowRisk, 60), []VerdictRow{verdictRow(7, 7, LowRisk, 60), high, low}},
 		{
-			"and under the first model again", []VerdictRow{verdictRow(7, 7, LowRisk, 60), high, low}, verdictRow(7, 7, High, 60),
+			"and under the first model again",
+			[]VerdictRow{verdictRow(7, 7, LowRisk, 60), high, low},
+			verdictRow(7, 7, High, 60),
 			[]VerdictRow{high, low},
 		},
 		{"no score", []VerdictRow{high}, unscored, []VerdictRow{unscored, high}},
@@ -125,7 +127,8 @@ func TestParseNote(t *testing.T) {
 		{
 			"escaped, padded and aligned by an editor",
 			"| First answer | Last answer | Level | Score | Findings |\r\n|:---|---:|---|---|---|\r\n" +
-				`|  2026\-03\-04T01:00:00Z|2026-03-04T03:00:00Z |LOW|  10|  proxy  |` + "\r\n", noteRecord{History: one},
+				`|  2026\-03\-04T01:00:00Z|2026-03-04T03:00:00Z |LOW|  10|  proxy  |` + "\r\n",
+			noteRecord{History: one},
 		},
 		{"findings that are none of ours", head + "| 2026-03-04T01:00:00Z | 2026-03-04T03:00:00Z | LOW | 10 | proxy, <b>x</b>, proxy |", noteRecord{History: one}},
 		{"no score", head + "| 2026-03-04T09:00:00Z | 2026-03-04T09:00:00Z | no verdict | – | no findings |", noteRecord{History: []VerdictRow{{From: hour(9), To: hour(9)}}}},

@@ -64,28 +64,35 @@ func TestNoteContent_Lines(t *testing.T) {
 		first, absent string // the first line, and the beginning of one that is not there
 	}{
 		{
-			"a foreign indicator", noteFacts{Entity: &address, Risk: &Risk{At: at, UsedAt: at, Report: clean}, Indicator: indicatorForeign},
+			"a foreign indicator",
+			noteFacts{Entity: &address, Risk: &Risk{At: at, UsedAt: at, Report: clean}, Indicator: indicatorForeign},
 			[]string{
 				"- **Why:** no findings", "- **Queried:** 2026-03-04T05:06:07Z, new answer",
 				"- **Indicator:** belongs to another source; it is linked and not changed",
-			}, "## IPQS: LOW, score 0 of 100, 2026-03-04", "- **Sent",
+			},
+			"## IPQS: LOW, score 0 of 100, 2026-03-04", "- **Sent",
 		},
 		{
-			"an indicator revoked by a person", noteFacts{Entity: &address, Risk: &Risk{At: at, UsedAt: at, Report: clean}, Indicator: indicatorRevoked},
+			"an indicator revoked by a person",
+			noteFacts{Entity: &address, Risk: &Risk{At: at, UsedAt: at, Report: clean}, Indicator: indicatorRevoked},
 			[]string{"- **Indicator:** revoked in OpenCTI and left revoked; IPQS still reports the value"},
 			"## IPQS: LOW, score 0 of 100, 2026-03-04", "- **Request",
 		},
 		{
-			"an account shows neither its login nor what was sent", noteFacts{Entity: &login, Risk: &Risk{At: at, Report: exposed, Sent: "jdoe-4711"}},
+			"an account shows neither its login nor what was sent",
+			noteFacts{Entity: &login, Risk: &Risk{At: at, Report: exposed, Sent: "jdoe-4711"}},
 			[]string{"User-Account **" + login.StandardID + "**: appears in a known leak; the owner of the account is a victim."},
 			"## IPQS: CRITICAL, score 100 of 100, 2026-03-04", "- **Sent",
 		},
 		{
-			"no score", noteFacts{Entity: &address, Risk: &Risk{At: at, Report: report(ipqs.KindIP, `{"vpn":true}`)}},
-			[]string{"- **Findings:** VPN"}, "## IPQS: no verdict, 2026-03-04", "- **Level",
+			"no score",
+			noteFacts{Entity: &address, Risk: &Risk{At: at, Report: report(ipqs.KindIP, `{"vpn":true}`)}},
+			[]string{"- **Findings:** VPN"},
+			"## IPQS: no verdict, 2026-03-04", "- **Level",
 		},
 		{
-			"a long value is cut off", noteFacts{Entity: &long, Risk: &Risk{At: at, Report: clean}},
+			"a long value is cut off",
+			noteFacts{Entity: &long, Risk: &Risk{At: at, Report: clean}},
 			[]string{"Url **`https://example.com/" + strings.Repeat("x", 180) + "`… (" + long.StandardID + ")**: likely legitimate."},
 			"## IPQS: LOW, score 0 of 100, 2026-03-04", "- **Indicator",
 		},

@@ -166,7 +166,9 @@ func TestPublished(t *testing.T) {
 	}{
 		{"new", Bands, Risk{At: at, UsedAt: at, Report: r}, 1, "IPQS: LOW, score 10 of 100 (TOR). New answer. 1 object sent."},
 		{
-			"cached", Bands, Risk{At: at, UsedAt: at.Add(26*time.Hour + time.Minute), Cached: true, Report: r}, 6,
+			"cached", Bands,
+			Risk{At: at, UsedAt: at.Add(26*time.Hour + time.Minute), Cached: true, Report: r},
+			6,
 			"IPQS: LOW, score 10 of 100 (TOR). Answer from the cache, 1d 2h old. 6 objects sent.",
 		},
 		{"cached, of unknown age", Bands, Risk{At: at, Cached: true, Report: r}, 0, "IPQS: LOW, score 10 of 100 (TOR). Answer from the cache. 0 objects sent."},
