@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -27,8 +28,23 @@ var (
 	lineSpread = regexp.MustCompile(`(?m)^  \.\.\.(\w+)\n`)
 )
 
+// schemas are those of the releases that there has been a platform of, and documents what was parsed and validated with one.
+// Both take longer than all that a platform does with them.
+var (
+	schemas   sync.Map // *ast.Schema by the text of the version
+	documents sync.Map // *ast.OperationDefinition by parsedKey
+)
+
+type parsedKey struct {
+	schema   *ast.Schema
+	document string
+}
+
 // schemaOf returns the schema of a release: schema.graphql without the lines of other releases.
 func schemaOf(v opencti.Version) (*ast.Schema, error) {
+	if known, ok := schemas.Load(v.String()); ok {
+		return known.(*ast.Schema), nil //nolint:forcetypeassert // nothing else is stored
+	}
 	var kept strings.Builder
 	for lines := bufio.NewScanner(strings.NewReader(schemaText)); lines.Scan(); {
 		line := lines.Text()
@@ -48,7 +64,8 @@ func schemaOf(v opencti.Version) (*ast.Schema, error) {
 	if err != nil {
 		return nil, fmt.Errorf("loading the schema of %s: %w", v, err)
 	}
-	return schema, nil
+	known, _ := schemas.LoadOrStore(v.String(), schema)
+	return known.(*ast.Schema), nil //nolint:forcetypeassert // nothing else is stored
 }
 
 // spread replaces each line "...Name" of the text by the fields of the schema's interface Name.
@@ -95,6 +112,23 @@ func parse(schema *ast.Schema, document string, variables map[string]any) (*quer
 	if strings.Contains(document, "__schema") {
 		return nil, &refusal{"FORBIDDEN_ACCESS", "GraphQL introspection is not authorized!"}
 	}
+	operation, refused := validate(schema, document)
+	if refused != nil {
+		return nil, refused
+	}
+	coerced, err := validator.VariableValues(schema, operation, variables)
+	if err != nil {
+		return nil, invalidVariable(operation, variables, err)
+	}
+	return &query{operation: operation, variables: coerced, schema: schema}, nil
+}
+
+// validate returns the one operation of a document.
+func validate(schema *ast.Schema, document string) (*ast.OperationDefinition, *refusal) {
+	key := parsedKey{schema, document}
+	if known, ok := documents.Load(key); ok {
+		return known.(*ast.OperationDefinition), nil //nolint:forcetypeassert // nothing else is stored
+	}
 	parsed, problems := gqlparser.LoadQueryWithRules(schema, document, nil)
 	if len(problems) > 0 {
 		return nil, &refusal{codeInvalid, problems[0].Message}
@@ -106,11 +140,8 @@ func parse(schema *ast.Schema, document string, variables map[string]any) (*quer
 	if r := batched(operation); r != nil {
 		return nil, r
 	}
-	coerced, err := validator.VariableValues(schema, operation, variables)
-	if err != nil {
-		return nil, invalidVariable(operation, variables, err)
-	}
-	return &query{operation: operation, variables: coerced, schema: schema}, nil
+	documents.Store(key, operation)
+	return operation, nil
 }
 
 // batched refuses a document that asks for the same thing too often under other names.
