@@ -196,11 +196,13 @@ func (g graphs) relationships(draft, internalID string) []*node {
 	return found
 }
 
-// all returns what the draft shows, in no order.
+// all returns what the draft shows, in no order. An object that the draft has made hides one from outside with the same
+// standard id.
 func (g graphs) all(draft string) []*node {
 	shown := maps.Clone(g.store("").nodes)
-	if draft != "" && g[draft] != nil {
-		maps.Copy(shown, g[draft].nodes)
+	if own := g[draft]; draft != "" && own != nil {
+		maps.DeleteFunc(shown, func(_ string, n *node) bool { return own.ids[n.StandardID] != "" })
+		maps.Copy(shown, own.nodes)
 	}
 	return slices.Collect(maps.Values(shown))
 }
@@ -288,25 +290,35 @@ func (p *Platform) Object(id string) (Object, bool) {
 }
 
 // DeleteObject deletes an object outside of drafts by any of its ids, as a user can, and the relationships that end in it.
+// Drafts lose what they have of both.
 func (p *Platform) DeleteObject(id string) {
 	p.set(func() {
 		n := p.graphs.lookup("", id)
 		if n == nil {
 			return
 		}
-		for _, r := range p.graphs.relationships("", n.InternalID) {
-			p.graphs.store("").remove(r)
+		for _, s := range p.graphs {
+			s.drop(n.InternalID)
 		}
-		for _, other := range p.graphs.store("").nodes {
-			drop := func(ref string) bool { return ref == n.InternalID }
-			other.Objects = slices.DeleteFunc(other.Objects, drop)
-			other.ExternalReferences = slices.DeleteFunc(other.ExternalReferences, drop)
-			if other.Author == n.InternalID {
-				other.Author = ""
-			}
-		}
-		p.graphs.store("").remove(n)
 	})
+}
+
+// drop removes an object, and what refers to it.
+func (s *store) drop(internalID string) {
+	for _, id := range slices.Clone(s.links[internalID]) {
+		s.remove(s.nodes[id])
+	}
+	for _, other := range s.nodes {
+		is := func(ref string) bool { return ref == internalID }
+		other.Objects = slices.DeleteFunc(other.Objects, is)
+		other.ExternalReferences = slices.DeleteFunc(other.ExternalReferences, is)
+		if is(other.Author) {
+			other.Author = ""
+		}
+	}
+	if n := s.nodes[internalID]; n != nil {
+		s.remove(n)
+	}
 }
 
 // observable returns the observable as it stands, nil when the object is none.
