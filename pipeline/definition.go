@@ -9,15 +9,17 @@ import (
 
 // World is what the stages meet outside: OpenCTI, IPQS, the clock.
 type World struct {
-	Entities  stages.Entities
-	Works     Works
-	Playbooks stages.Playbooks
-	Risks     ipqs.Lookuper
-	Sources   stages.Sources
-	Labels    stages.Labels
-	Intake    stages.Intake
-	Envelope  stages.Envelope
-	Now       func() time.Time
+	Entities   stages.Entities
+	Works      Works
+	Playbooks  stages.Playbooks
+	Risks      ipqs.Lookuper
+	Sources    stages.Sources
+	Labels     stages.Labels
+	Indicators stages.Indicators
+	Countries  stages.Countries
+	Intake     stages.Intake
+	Envelope   stages.Envelope
+	Now        func() time.Time
 
 	Policy     stages.Policy
 	Scoring    stages.Scoring
@@ -52,12 +54,17 @@ func HopNames() []string { return []string{"resolve", "lookup", "score", "bundle
 
 // Definition is the whole pipeline: five hops, in the order a job makes them.
 func Definition(w World) []Hop {
-	resolve := stages.SkippingRecent(stages.Resolve(w.Entities, w.Works, w.Policy), w.Recents)
+	resolve := stages.Resolve(w.Entities, w.Works, w.Policy, w.Now)
+	resolve = stages.SkippingOwnUpdate(resolve, w.Scoring, w.Enrichment.Score, w.Now)
+	resolve = stages.SkippingRecent(resolve, w.Recents)
 	lookup := stages.Lookup(w.Risks, w.Now, w.Sources)
 	if w.SkipOverBudget {
 		lookup = stages.SkippingOverBudget(lookup)
 	}
-	publish := stages.Publish(w.Works, w.Playbooks, w.Labels, w.Intake, w.Envelope)
+	publish := stages.Publish(stages.Publishing{
+		Entities: w.Entities, Works: w.Works, Playbooks: w.Playbooks, Labels: w.Labels, Indicators: w.Indicators,
+		Countries: w.Countries, Intake: w.Intake, Envelope: w.Envelope, Enrichment: w.Enrichment, Now: w.Now,
+	})
 	return []Hop{
 		{Stage: resolve, Prefetch: or(w.InHand["resolve"], 32), Listen: !w.Posted, Retry: outage, Delays: delays},
 		{Stage: lookup, Prefetch: or(w.Lookups, 32), Urgent: max(or(w.Lookups, 32)/4, 4), Retry: outlast},

@@ -36,7 +36,8 @@ type carried struct {
 
 // sections are the members of a job that a stage reads or fills.
 var sections = [...]stages.Section{
-	stages.SectionRequest, stages.SectionEntity, stages.SectionRisk, stages.SectionVerdict, stages.SectionBundle,
+	stages.SectionRequest, stages.SectionEntity, stages.SectionState, stages.SectionRisk, stages.SectionVerdict,
+	stages.SectionChanges, stages.SectionBundle,
 }
 
 // encode makes the message that carries a job to the next hop. Sections that came with it and were not changed are carried as
@@ -119,7 +120,7 @@ func (c *carried) read(body []byte, stage stages.Stage) error {
 				continue
 			}
 			c.sections[i] = value
-			if section != stages.SectionRequest && !slices.Contains(stage.Needs, section) && !slices.Contains(stage.Fills, section) {
+			if section != stages.SectionRequest && !reads(stage, section) && !slices.Contains(stage.Fills, section) {
 				continue
 			}
 			if section == stages.SectionBundle { // whoever publishes it looks into it
@@ -133,6 +134,11 @@ func (c *carried) read(body []byte, stage stages.Stage) error {
 		now = append(append(append(append(now, '"'), key...), `":`...), value...)
 	}
 	return json.Unmarshal(append(now, '}'), &c.job)
+}
+
+// reads reports whether the stage reads a section.
+func reads(stage stages.Stage, section stages.Section) bool {
+	return slices.Contains(stage.Needs, section) || slices.Contains(stage.Uses, section)
 }
 
 func unreadable(err error) error {

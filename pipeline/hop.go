@@ -139,7 +139,7 @@ func Validate(hops []Hop) error {
 		if later := hop.Retry.Later; !slices.IsSorted(later) || len(later) > 0 && later[0] <= 0 {
 			problem("the long waits of its retry are %v, want them above zero and sorted", later)
 		}
-		for _, section := range hop.Stage.Needs {
+		for _, section := range slices.Concat(hop.Stage.Needs, hop.Stage.Uses) {
 			if !slices.Contains(filled, section) {
 				problem("it needs %s, which no earlier stage fills", section)
 			}
@@ -179,7 +179,7 @@ func spent(hops []Hop) [][]stages.Section {
 		for _, section := range all {
 			needed := section == stages.SectionRequest // whatever becomes of a job, its request says who asked
 			for _, later := range hops[i+1:] {
-				needed = needed || slices.Contains(later.Stage.Needs, section)
+				needed = needed || reads(later.Stage, section)
 			}
 			if !needed {
 				out[i] = append(out[i], section)

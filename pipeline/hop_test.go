@@ -69,8 +69,11 @@ func TestDefinitionCarriesOnlyWhatIsNeeded(t *testing.T) {
 		nil,
 		nil,
 		nil,
-		nil, // publish states the age of the answer
-		{stages.SectionEntity, stages.SectionRisk, stages.SectionVerdict, stages.SectionBundle},
+		nil, // publish makes the bundle again where OpenCTI has changed meanwhile
+		{
+			stages.SectionEntity, stages.SectionState, stages.SectionRisk, stages.SectionVerdict, stages.SectionChanges,
+			stages.SectionBundle,
+		},
 	}
 	if diff := cmp.Diff(want, spent(Definition(World{}))); diff != "" {
 		t.Errorf("spent sections by hop (-want +got):\n%s", diff)

@@ -72,8 +72,9 @@ func number(n int) ipqs.Number {
 	return v
 }
 
-func (w *world) Entity(ctx context.Context, _, _ string) (opencti.Entity, error) {
-	return w.entity(ctx)
+func (w *world) State(ctx context.Context, q opencti.StateQuery) (opencti.State, error) {
+	entity, err := w.entity(ctx)
+	return opencti.State{Entity: entity, Author: &opencti.Reference{ID: "1", StandardID: q.AuthorID}}, err
 }
 
 func (w *world) Lookup(ctx context.Context, _ ipqs.Query) (*ipqs.Report, error) { return w.lookup(ctx) }
@@ -106,8 +107,9 @@ func (w *world) EnsureLabel(context.Context, string, string) error { return nil 
 
 func (w *world) RemoveLabel(context.Context, string, string, string) error { return nil }
 
-func (w *world) IndicatorLabels(context.Context, string, string) ([]opencti.Label, error) {
-	return nil, nil
+func (w *world) PatchIndicator(context.Context, string, opencti.IndicatorPatch, string) error {
+	w.t.Error("a playbook's job changed an indicator of the platform")
+	return nil
 }
 
 func (w *world) AnswerPlaybook(_ context.Context, p opencti.Playbook, startedAt time.Time, bundle []byte) error {
@@ -149,7 +151,7 @@ func (w *world) run(transport pipeline.Transport, maxWait time.Duration) (outcom
 
 func (w *world) hops() []pipeline.Hop {
 	return pipeline.Definition(pipeline.World{
-		Entities: w, Works: w, Playbooks: w, Risks: w, Labels: w, Intake: w, Now: time.Now,
+		Entities: w, Works: w, Playbooks: w, Risks: w, Labels: w, Indicators: w, Intake: w, Now: time.Now,
 		Envelope: func(_ opencti.PushOptions, bundle []byte) ([]byte, error) { return bundle, nil },
 		Policy:   stages.Policy{Scope: []string{"IPv4-Addr"}, MaxTLP: opencti.TLPAmber},
 	})
@@ -208,9 +210,9 @@ func TestAPlaybooksJobIsEnrichedAndAnsweredOnce(t *testing.T) {
 		if err := json.Unmarshal([]byte(answer), &bundle); err != nil {
 			t.Fatal(err)
 		}
-		if bundle.ID != "bundle--1" || len(bundle.Objects) != 5 || !strings.Contains(string(bundle.Objects[0]), `"x":1.50`) ||
+		if bundle.ID != "bundle--1" || len(bundle.Objects) != 4 || !strings.Contains(string(bundle.Objects[0]), `"x":1.50`) ||
 			!strings.Contains(string(bundle.Objects[0]), `"score":87`) {
-			t.Errorf("answer = %s, want its bundle with the observable first, scored, then author, indicator, relationship and note", answer)
+			t.Errorf("answer = %s, want its bundle with the observable first, scored, then indicator, relationship and note", answer)
 		}
 	})
 }
@@ -255,7 +257,7 @@ func TestAPlaybookGoesOnWithWhatItHad(t *testing.T) {
 			},
 		},
 		{
-			name: "not shown", end: pipeline.DeadLettered, reason: stages.ReasonNotFound, hop: "resolve",
+			name: "not shown", end: pipeline.Skipped, reason: stages.ReasonNotFound, hop: "resolve",
 			world: func(w *world) {
 				w.entity = func(context.Context) (opencti.Entity, error) { return opencti.Entity{}, opencti.ErrNotFound }
 			},

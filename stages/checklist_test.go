@@ -168,7 +168,7 @@ func TestDefect07_WhatIsCleanCanDoWithoutIndicator(t *testing.T) {
 	}
 	r := report(ipqs.KindIP, `{"fraud_score":60}`)
 	for from, want := range map[int]bool{0: true, 60: true, 61: false} {
-		bundle := string(bundleOf(t, ipv4(), r, Scoring{}, with(func(e *Enrichment) { e.IndicatorFrom = from })))
+		bundle := string(bundleOf(t, ipv4(), r, Scoring{}, with(func(e *Enrichment) { e.IndicatorFrom = MinScores{"ip": from} })))
 		if got := strings.Contains(bundle, `"type":"indicator"`); got != want {
 			t.Errorf("with IPQS_INDICATOR_MIN_SCORE=%d there is an indicator: %v, want %v", from, got, want)
 		}

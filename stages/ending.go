@@ -34,12 +34,12 @@ type Ending struct {
 
 // Skipped ends a job that there was nothing to do for.
 func (e Ending) Skipped(ctx context.Context, job Job, f *Fault) error {
-	return e.end(ctx, job, e.SkipInError && f.Reason.InError(), fmt.Sprintf("%s. %s; skipped (%s).", f.sentence(job), changed(job), f.Reason))
+	return e.end(ctx, job, e.SkipInError && f.Reason.InError(), fmt.Sprintf("%s. %s; skipped (%s).", f.sentence(job), changed(job, f), f.Reason))
 }
 
 // DeadLettered ends a job that could not be done; letter is the id of its dead letter.
 func (e Ending) DeadLettered(ctx context.Context, job Job, f *Fault, letter string) error {
-	return e.end(ctx, job, true, fmt.Sprintf("%s. %s; dead letter %s (%s).", f.sentence(job), changed(job), letter, f.Reason))
+	return e.end(ctx, job, true, fmt.Sprintf("%s. %s; dead letter %s (%s).", f.sentence(job), changed(job, f), letter, f.Reason))
 }
 
 // Copied drops a copy of a job that has ended. It may have come through resolve, where it opened the work again.

@@ -3,6 +3,7 @@ package stages
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"opencti-ipqs-worker/internal/opencti"
@@ -14,8 +15,9 @@ var at = time.Date(2026, time.March, 4, 5, 6, 7, 89_000_000, time.UTC)
 
 type fakeEntities func(id, draftID string) (opencti.Entity, error)
 
-func (f fakeEntities) Entity(_ context.Context, id, draftID string) (opencti.Entity, error) {
-	return f(id, draftID)
+func (f fakeEntities) State(_ context.Context, q opencti.StateQuery) (opencti.State, error) {
+	entity, err := f(q.EntityID, q.DraftID)
+	return opencti.State{Entity: entity}, err
 }
 
 type fakeRisks func(q ipqs.Query) (*ipqs.Report, error)
@@ -28,8 +30,10 @@ type platform struct {
 	fail  map[string]error // by the first word of a call
 	state opencti.WorkState
 	again bool
-	// indicatorLabels are those of whatever indicator is asked for.
-	indicatorLabels []opencti.Label
+	// found is what it has of any entity.
+	found opencti.State
+	// countries are those that it has, by code.
+	countries map[string]opencti.Country
 	// playbook is called with each answer to one.
 	playbook func(ctx context.Context, startedAt time.Time)
 }
@@ -72,9 +76,29 @@ func (p *platform) RemoveLabel(_ context.Context, id, labelID, draftID string) e
 	return p.call("unlabel", id+" "+labelID+" "+draftID)
 }
 
-func (p *platform) IndicatorLabels(_ context.Context, id, draftID string) ([]opencti.Label, error) {
-	return p.indicatorLabels, p.call("indicator", id+" "+draftID)
+func (p *platform) PatchIndicator(_ context.Context, id string, patch opencti.IndicatorPatch, draftID string) error {
+	return p.call("patch", fmt.Sprintf("%s %+v %s", id, patch, draftID))
 }
+
+func (p *platform) State(_ context.Context, q opencti.StateQuery) (opencti.State, error) {
+	return p.found, p.call("state", q.EntityID+" "+q.DraftID)
+}
+
+func (p *platform) Country(_ context.Context, code, _ string) (opencti.Country, bool, error) {
+	country, ok := p.countries[code]
+	return country, ok, p.call("country", code)
+}
+
+// publishing is a stage that publishes to the platform at the tests' time.
+func (p *platform) publishing(envelope Envelope) Stage {
+	return Publish(Publishing{
+		Entities: p, Works: p, Playbooks: p, Labels: p, Indicators: p, Countries: p, Intake: p, Envelope: envelope,
+		Enrichment: usual, Now: clock,
+	})
+}
+
+// clock stands still.
+func clock() time.Time { return at }
 
 func (p *platform) Push(_ context.Context, messages [][]byte) error {
 	for _, m := range messages {
@@ -98,6 +122,7 @@ var (
 	_ Announcer = (*platform)(nil)
 	_ Failer    = (*platform)(nil)
 	_ Labels    = (*platform)(nil)
+	_ Entities  = (*platform)(nil)
 	_ Intake    = (*platform)(nil)
 	_ Playbooks = (*platform)(nil)
 )

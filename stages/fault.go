@@ -45,6 +45,9 @@ const (
 	ReasonCapability     Reason = "capability"      // the plan or the token does not include this
 	ReasonInvalidValue   Reason = "invalid_value"   // IPQS refuses this very value
 	ReasonNotFound       Reason = "not_found"       // OpenCTI does not show us the entity
+	ReasonDeleted        Reason = "entity_deleted"  // the entity was deleted while its job waited
+	ReasonOutdated       Reason = "outdated"        // OpenCTI has a newer answer of IPQS already
+	ReasonOwnUpdate      Reason = "own_update"      // the worker's own write caused the job
 	ReasonMalformed      Reason = "malformed"       // an answer, or a job, that cannot be read
 	ReasonUnsupported    Reason = "unsupported"     // a type we have no endpoint for
 	ReasonEmpty          Reason = "empty"           // nothing to look up: an account without a name, an artifact without a file
@@ -71,7 +74,8 @@ const (
 func Reasons() []Reason {
 	return []Reason{
 		ReasonTimeout, ReasonUnavailable, ReasonRateLimited, ReasonQuotaExhausted, ReasonCredits, ReasonBudget,
-		ReasonAuth, ReasonCapability, ReasonInvalidValue, ReasonNotFound, ReasonMalformed, ReasonUnsupported,
+		ReasonAuth, ReasonCapability, ReasonInvalidValue, ReasonNotFound, ReasonDeleted, ReasonOutdated, ReasonOwnUpdate,
+		ReasonMalformed, ReasonUnsupported,
 		ReasonEmpty, ReasonTooLarge, ReasonScope, ReasonTLP, ReasonPrivate, ReasonInternalName, ReasonExcluded, ReasonNetwork,
 		ReasonRecent, ReasonAnswered, ReasonCircuitOpen, ReasonBroker, ReasonContract, ReasonPanic, ReasonCrashLoop,
 		ReasonPending, ReasonStopping, ReasonOther,
@@ -80,10 +84,10 @@ func Reasons() []Reason {
 
 // InError reports whether a job that is skipped for this reason ends its work in error where skipped jobs do
 // (CONNECTOR_SKIP_AS=error). A setting of the administrator is an error for the user who asked. A value without a public
-// meaning is none, nor is a job that no user asked for.
+// meaning is none, nor is a job that no user asked for, nor one whose entity was deleted or has a newer answer.
 func (r Reason) InError() bool {
 	switch r {
-	case ReasonPrivate, ReasonInternalName, ReasonNetwork, ReasonRecent:
+	case ReasonPrivate, ReasonInternalName, ReasonNetwork, ReasonRecent, ReasonDeleted, ReasonOutdated, ReasonOwnUpdate:
 		return false
 	default:
 		return true

@@ -54,8 +54,8 @@ func goldenCases() []goldenCase {
 
 		// The switches.
 		{"flags_off", ip("198.51.100.38"), ipqs.KindIP, `{"fraud_score":80,"tor":true,"proxy":true}`, Scoring{Model: Bands}, usual},
-		{"below_indicator_min_score", ip("198.51.100.39"), ipqs.KindIP, `{"fraud_score":74,"vpn":true}`, flagged, with(func(e *Enrichment) { e.IndicatorFrom = 75 })},
-		{"at_indicator_min_score", ip("198.51.100.40"), ipqs.KindIP, `{"fraud_score":75,"vpn":true}`, flagged, with(func(e *Enrichment) { e.IndicatorFrom = 75 })},
+		{"below_indicator_min_score", ip("198.51.100.39"), ipqs.KindIP, `{"fraud_score":74,"vpn":true}`, flagged, with(func(e *Enrichment) { e.IndicatorFrom = MinScores{"ip": 75} })},
+		{"at_indicator_min_score", ip("198.51.100.40"), ipqs.KindIP, `{"fraud_score":75,"vpn":true}`, flagged, with(func(e *Enrichment) { e.IndicatorFrom = MinScores{"ip": 75} })},
 		{"detection", ip("198.51.100.41"), ipqs.KindIP, `{"fraud_score":90}`, flagged, with(func(e *Enrichment) { e.DetectFrom = new(90) })},
 		{"detection_not", ip("198.51.100.42"), ipqs.KindIP, `{"fraud_score":89}`, flagged, with(func(e *Enrichment) { e.DetectFrom = new(90) })},
 		{"confidence", ip("198.51.100.43"), ipqs.KindIP, `{"fraud_score":89}`, flagged, with(func(e *Enrichment) { e.Confidence = new(60) })},

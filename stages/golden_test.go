@@ -27,7 +27,10 @@ type goldenCase struct {
 
 // What most cases are made with: the defaults of the configuration.
 var (
-	usual     = Enrichment{IPRelationships: true, DomainRelationships: true}
+	usual = Enrichment{
+		IPRelationships: true, DomainRelationships: true, Confidence: new(50),
+		IndicatorFrom: MinScores{"ip": 26, "email": 26, "phone": 26, "url": 26, "leak": 26, "file": 26},
+	}
 	flagged   = Scoring{Model: Bands, FlagLabels: true}
 	connector = Scoring{Model: Connector}
 	guidance  = Scoring{Model: Guidance, FlagLabels: true}

@@ -24,11 +24,16 @@ type Job struct {
 	// job, the step is not answered again.
 	Answered bool `json:"answered,omitempty"`
 
+	// Hint saves resolve a query. It is not carried to another hop.
+	Hint Hint `json:"-"`
+
 	Request *opencti.Request `json:"request,omitempty"` // what OpenCTI asked
 	Entity  *opencti.Entity  `json:"entity,omitempty"`  // what it asked about
+	State   *State           `json:"state,omitempty"`   // what OpenCTI has of what the worker writes about it
 	Scan    *Scan            `json:"scan,omitempty"`    // what IPQS has begun for it and not finished
 	Risk    *Risk            `json:"risk,omitempty"`    // what IPQS said
 	Verdict *Verdict         `json:"verdict,omitempty"` // what we conclude
+	Changes *Changes         `json:"changes,omitempty"` // what publishing changes beside the bundle
 	Bundle  json.RawMessage  `json:"bundle,omitempty"`  // the STIX bundle to publish, encoded
 }
 
@@ -74,8 +79,10 @@ type Section string
 const (
 	SectionRequest Section = "request"
 	SectionEntity  Section = "entity"
+	SectionState   Section = "state"
 	SectionRisk    Section = "risk"
 	SectionVerdict Section = "verdict"
+	SectionChanges Section = "changes"
 	SectionBundle  Section = "bundle"
 )
 
@@ -86,10 +93,14 @@ func (j Job) Has(s Section) bool {
 		return j.Request != nil
 	case SectionEntity:
 		return j.Entity != nil
+	case SectionState:
+		return j.State != nil
 	case SectionRisk:
 		return j.Risk != nil && j.Risk.Report != nil
 	case SectionVerdict:
 		return j.Verdict != nil
+	case SectionChanges:
+		return j.Changes != nil
 	case SectionBundle:
 		return len(j.Bundle) > 0
 	default:
@@ -104,10 +115,14 @@ func (j Job) Same(other Job, s Section) bool {
 		return j.Request == other.Request
 	case SectionEntity:
 		return j.Entity == other.Entity
+	case SectionState:
+		return j.State == other.State
 	case SectionRisk:
 		return j.Risk == other.Risk
 	case SectionVerdict:
 		return j.Verdict == other.Verdict
+	case SectionChanges:
+		return j.Changes == other.Changes
 	case SectionBundle:
 		return len(j.Bundle) == len(other.Bundle) && (len(j.Bundle) == 0 || &j.Bundle[0] == &other.Bundle[0])
 	default:
@@ -122,10 +137,14 @@ func (j Job) Without(s Section) Job {
 		j.Request = nil
 	case SectionEntity:
 		j.Entity = nil
+	case SectionState:
+		j.State = nil
 	case SectionRisk:
 		j.Risk = nil
 	case SectionVerdict:
 		j.Verdict = nil
+	case SectionChanges:
+		j.Changes = nil
 	case SectionBundle:
 		j.Bundle = nil
 	}

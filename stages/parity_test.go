@@ -148,7 +148,13 @@ func (r *recording) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-func (r *recording) Entity(context.Context, string, string) (opencti.Entity, error) {
+// State is that of a platform that nothing was written to.
+func (r *recording) State(context.Context, opencti.StateQuery) (opencti.State, error) {
+	entity, err := r.entity()
+	return opencti.State{Entity: entity}, err
+}
+
+func (r *recording) entity() (opencti.Entity, error) {
 	e := r.Input.Entity
 	if e == nil {
 		return opencti.Entity{}, opencti.ErrNotFound
@@ -221,7 +227,7 @@ func (r *recording) made(t *testing.T) []string {
 		MaxTLP: tlp("IPQS_MAX_TLP", "TLP:AMBER"), DefaultTLP: tlp("IPQS_DEFAULT_TLP", "TLP:CLEAR"),
 	}
 	enrichment := Enrichment{
-		DefaultTLP:      policy.DefaultTLP,
+		DefaultTLP: policy.DefaultTLP, Score: ReplaceScore, IndicatorFrom: MinScores{},
 		IPRelationships: r.Config["IPQS_IP_ADD_RELATIONSHIPS"] != "false", DomainRelationships: r.Config["IPQS_DOMAIN_ADD_RELATIONSHIPS"] != "false",
 	}
 	now := at
@@ -236,7 +242,7 @@ func (r *recording) made(t *testing.T) []string {
 		return job, nil
 	}}
 	job, err := Open(r.Input.Message)
-	for _, stage := range []Stage{Resolve(r, &platform{}, policy), lookup, scanned, Score(Scoring{Model: Connector}), Bundle(enrichment)} {
+	for _, stage := range []Stage{Resolve(r, &platform{}, policy, clock), lookup, scanned, Score(Scoring{Model: Connector}), Bundle(enrichment)} {
 		for err == nil {
 			if job, err = stage.Run(context.Background(), job); err == nil {
 				break

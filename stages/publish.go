@@ -25,71 +25,147 @@ type Announcer interface {
 }
 
 // Labels makes sure that a label exists in OpenCTI, in our colour, and takes one off an observable or an indicator, inside a
-// draft unless draftID is empty. IndicatorLabels are those of the indicator with that STIX id, if there is one.
+// draft unless draftID is empty.
 type Labels interface {
 	EnsureLabel(ctx context.Context, value, color string) error
 	RemoveLabel(ctx context.Context, id, labelID, draftID string) error
-	IndicatorLabels(ctx context.Context, id, draftID string) ([]opencti.Label, error)
+}
+
+// Indicators changes an indicator that exists, inside a draft unless draftID is empty.
+type Indicators interface {
+	PatchIndicator(ctx context.Context, id string, patch opencti.IndicatorPatch, draftID string) error
+}
+
+// Countries finds OpenCTI's own country for a code of two letters (ISO 3166) or an English name. ok is false where it has none.
+type Countries interface {
+	Country(ctx context.Context, code, name string) (country opencti.Country, ok bool, err error)
 }
 
 // Envelope wraps one split bundle as OpenCTI's workers expect it.
 type Envelope func(job opencti.PushOptions, bundle []byte) ([]byte, error)
 
+// Publishing is what [Publish] needs.
+type Publishing struct {
+	Entities   Entities
+	Works      Announcer
+	Playbooks  Playbooks
+	Labels     Labels
+	Indicators Indicators
+	Countries  Countries
+	Intake     Intake
+	Envelope   Envelope
+	// Enrichment is that of the bundle stage: where the state changed meanwhile, the bundle is made again.
+	Enrichment Enrichment
+	Now        func() time.Time
+}
+
 // Publish hands the bundle to OpenCTI. A work's goes to the queue of objects in the one order that loses nothing: announce,
 // publish with confirms, end the work. What an earlier verdict was called is taken off first, for an import only ever adds
-// labels. A playbook's is the answer to its step, and nothing else.
+// labels and types. A playbook's is the answer to its step, and nothing else.
+//
+// The state is read again where it is older than ten seconds or the job was delivered before, and the bundle made again of it.
+// A job whose entity was deleted meanwhile, or for which OpenCTI has a newer answer, writes nothing.
 //
 // It may run twice for a job; ids are deterministic, and a repeated job looks before it announces.
-func Publish(works Announcer, playbooks Playbooks, labels Labels, intake Intake, envelope Envelope) Stage {
-	p := publisher{works, playbooks, labels, intake, envelope}
+func Publish(p Publishing) Stage {
+	publisher := publisher{p}
 	return Stage{
 		Name:    "publish",
 		Needs:   []Section{SectionRequest, SectionEntity, SectionRisk, SectionVerdict, SectionBundle},
+		Uses:    []Section{SectionState, SectionChanges},
 		Timeout: time.Minute,
 		Run: func(ctx context.Context, job Job) (Job, error) {
-			if job.Playbook() != nil {
-				return p.answer(ctx, job)
+			job, err := publisher.current(ctx, job)
+			if err != nil {
+				return job, err
 			}
-			return job, p.push(ctx, job)
+			if job.Playbook() != nil {
+				return publisher.answer(ctx, job)
+			}
+			return job, publisher.push(ctx, job)
 		},
 	}
 }
 
-type publisher struct {
-	works     Announcer
-	playbooks Playbooks
-	labels    Labels
-	intake    Intake
-	envelope  Envelope
+type publisher struct{ Publishing }
+
+// current returns the job as it is to be published: with its bundle made of what OpenCTI has now. On an error it returns the job
+// as it came.
+func (p publisher) current(ctx context.Context, job Job) (Job, error) {
+	fresh, again := job, false
+	if stale(job, p.Now()) {
+		var err error
+		if fresh, err = (reader{p.Entities, p.Now}).refresh(ctx, job); err != nil {
+			return job, err
+		}
+		again = true
+	}
+	// A row in the future is no answer of IPQS: somebody edited the note.
+	if row, ok := fresh.State.latest(); ok && row.To.After(second(job.Risk.At)) && !row.To.After(p.Now()) {
+		return job, fault(Skip, ReasonOutdated, "OpenCTI has a newer answer of IPQS, of %s", instant(row.To))
+	}
+	country, ok, err := p.country(ctx, job)
+	if err != nil {
+		return job, err
+	}
+	if ok {
+		state := *fresh.State
+		state.Country, again = &country, true
+		fresh.State = &state
+	}
+	if !again {
+		return job, nil
+	}
+	if fresh, err = compose(p.Enrichment, fresh); err != nil {
+		return job, err
+	}
+	return fresh, nil
 }
 
-// push gives a work its objects, and ends it.
+// country returns OpenCTI's own country of an address; ok is false where there is none to be linked.
+func (p publisher) country(ctx context.Context, job Job) (country opencti.Country, ok bool, err error) {
+	ip := job.Risk.Report.IP
+	if ip == nil || !p.Enrichment.Countries {
+		return country, false, nil
+	}
+	name, code, ok := countryOf(ip)
+	if !ok {
+		return country, false, nil
+	}
+	if country, ok, err = p.Countries.Country(ctx, code, name); err != nil {
+		return country, false, fmt.Errorf("reading the countries: %w", err)
+	}
+	return country, ok, nil
+}
+
+// push gives a work its objects, and ends it. The entity comes last: its import causes an automatic job where
+// CONNECTOR_AUTO_UPDATE is on, which finds the note then.
 func (p publisher) push(ctx context.Context, job Job) error {
-	split, err := stix.Split(job.Bundle, stix.SplitOptions{})
+	split, err := stix.Split(job.Bundle, stix.SplitOptions{Last: job.Entity.StandardID})
 	if err != nil {
 		return fault(Permanent, ReasonMalformed, "splitting the bundle: %w", err)
 	}
 	if err := p.ensureLabels(ctx, job); err != nil {
 		return err
 	}
-	work, err := p.works.Announce(ctx, job.Request.WorkID, len(split.Parts), job.Repeated)
+	work, err := p.Works.Announce(ctx, job.Request.WorkID, len(split.Parts), job.Repeated)
 	if err != nil {
 		return fmt.Errorf("announcing %d objects: %w", len(split.Parts), err)
 	}
 	if work.Ended {
 		return nil
 	}
-	if err := p.removeOutdated(ctx, job); err != nil {
+	if err := p.patch(ctx, job); err != nil {
 		return err
 	}
-	messages, err := wrap(job, split.Parts, work.Tracked, p.envelope)
+	messages, err := wrap(job, split.Parts, work.Tracked, p.Envelope)
 	if err != nil {
 		return err
 	}
-	if err := p.intake.Push(ctx, messages); err != nil {
+	if err := p.Intake.Push(ctx, messages); err != nil {
 		return brokerFault(err)
 	}
-	if err := p.works.Processed(ctx, job.Request.WorkID, published(job.Verdict, job.Risk, len(messages)), job.Repeated); err != nil {
+	if err := p.Works.Processed(ctx, job.Request.WorkID, published(job.Verdict, job.Risk, len(messages)), job.Repeated); err != nil {
 		return fmt.Errorf("telling that the work is processed: %w", err)
 	}
 	return nil
@@ -100,7 +176,7 @@ func (p publisher) answer(ctx context.Context, job Job) (Job, error) {
 	if err := p.ensureLabels(ctx, job); err != nil {
 		return job, err
 	}
-	err := answerOnce(ctx, p.playbooks, job, job.Bundle)
+	err := answerOnce(ctx, p.Playbooks, job, job.Bundle)
 	switch {
 	case errors.Is(err, opencti.ErrNotFound):
 		job.Answered = true
@@ -117,44 +193,30 @@ func (p publisher) answer(ctx context.Context, job Job) (Job, error) {
 
 func (p publisher) ensureLabels(ctx context.Context, job Job) error {
 	for _, label := range job.Verdict.Labels {
-		if err := p.labels.EnsureLabel(ctx, label.Value, label.Color); err != nil {
+		if err := p.Labels.EnsureLabel(ctx, label.Value, label.Color); err != nil {
 			return fmt.Errorf("making the label %s: %w", label.Value, err)
 		}
 	}
 	return nil
 }
 
-// removeOutdated takes off the observable, and then off its indicator, what this verdict outdates. It asks nothing where the
-// observable had nothing of ours, as most have.
-func (p publisher) removeOutdated(ctx context.Context, job Job) error {
-	entity, draftID := job.Entity, job.Request.DraftID
-	if removed, err := p.remove(ctx, job, entity.StandardID, entity.Labels); err != nil || !removed {
-		return err
+// patch makes the changes that an import cannot.
+func (p publisher) patch(ctx context.Context, job Job) error {
+	if job.Changes == nil {
+		return nil
 	}
-	pattern, err := stix.Pattern(entity.Type, identifying(entity))
-	if err != nil {
-		return nil //nolint:nilerr // what has no pattern has no indicator
-	}
-	indicator := stix.IndicatorID(pattern)
-	labels, err := p.labels.IndicatorLabels(ctx, indicator, draftID)
-	if err != nil {
-		return fmt.Errorf("reading the labels of the indicator: %w", err)
-	}
-	_, err = p.remove(ctx, job, indicator, labels)
-	return err
-}
-
-func (p publisher) remove(ctx context.Context, job Job, id string, labels []opencti.Label) (removed bool, err error) {
-	for _, label := range labels {
-		if !job.Verdict.outdates(label.Value) {
-			continue
+	for _, l := range job.Changes.Labels {
+		if err := p.Labels.RemoveLabel(ctx, l.Object, l.Label.ID, job.Request.DraftID); err != nil {
+			return fmt.Errorf("taking off the label %s: %w", l.Label.Value, err)
 		}
-		if err := p.labels.RemoveLabel(ctx, id, label.ID, job.Request.DraftID); err != nil {
-			return removed, fmt.Errorf("taking off the label %s: %w", label.Value, err)
-		}
-		removed = true
 	}
-	return removed, nil
+	if job.Changes.Indicator == "" {
+		return nil
+	}
+	if err := p.Indicators.PatchIndicator(ctx, job.Changes.Indicator, job.Changes.Patch, job.Request.DraftID); err != nil {
+		return fmt.Errorf("changing the indicator: %w", err)
+	}
+	return nil
 }
 
 func wrap(job Job, parts [][]byte, tracked bool, envelope Envelope) ([][]byte, error) {

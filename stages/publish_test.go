@@ -8,12 +8,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/ipqs"
-	"opencti-ipqs-worker/stix"
 )
 
 // twoObjects is a bundle that splits in two.
@@ -26,10 +26,17 @@ func publishJob() Job {
 		ID:      "work_1",
 		Request: &opencti.Request{WorkID: "work_1", ApplicantID: "user", DraftID: "draft"},
 		Entity:  new(ipv4()),
+		State:   readNow(ipv4()),
 		Risk:    &Risk{At: at, UsedAt: at, Report: report(ipqs.KindURL, `{"risk_score":78,"phishing":true}`)},
 		Verdict: &Verdict{Score: new(78), Level: Critical, Labels: []Label{{"L", "#010203"}}, Factors: []string{"phishing"}},
 		Bundle:  json.RawMessage(twoObjects),
 	}
+}
+
+// readNow is the state of an entity that nothing was written about, read just now.
+func readNow(e opencti.Entity) *State {
+	ids := hintOf(&e, nil)
+	return &State{ReadAt: at, IndicatorID: ids.IndicatorID, NoteID: ids.NoteID}
 }
 
 // shown wraps an object so that a test sees what surrounds it.
@@ -57,19 +64,21 @@ func TestPublish(t *testing.T) {
 			"label L #010203", "announce work_1 2 objects", "push url//user/draft/1", "push note//user/draft/2", done,
 		}},
 		{"a repeated job looks first", opencti.WorkState{Tracked: true}, true, []string{
-			"label L #010203", "announce work_1 2 objects", "push url/work_1/user/draft/1", "push note/work_1/user/draft/2", done,
+			"state  draft", "label L #010203", "announce work_1 5 objects",
+			"push identity/work_1/user/draft/1", "push indicator/work_1/user/draft/2", "push relationship/work_1/user/draft/3",
+			"push note/work_1/user/draft/4", "push ipv4-addr/work_1/user/draft/5", strings.Replace(done, "2 objects", "5 objects", 1),
 		}},
 		{"a work that ended before is left alone", opencti.WorkState{Tracked: true, Ended: true}, true, []string{
-			"label L #010203", "announce work_1 2 objects",
+			"state  draft", "label L #010203", "announce work_1 5 objects",
 		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			p := &platform{state: tt.state}
+			p := &platform{state: tt.state, found: opencti.State{Entity: ipv4()}}
 			job := publishJob()
 			job.Repeated = tt.repeated
-			if _, err := Publish(p, p, p, p, shown).Run(context.Background(), job); err != nil {
+			if _, err := p.publishing(shown).Run(context.Background(), job); err != nil {
 				t.Fatalf("Run() error = %v", err)
 			}
 			if diff := cmp.Diff(tt.want, p.calls); diff != "" {
@@ -101,7 +110,7 @@ func TestPublishStopsAtTheFirstFailure(t *testing.T) {
 		t.Run(tt.fails, func(t *testing.T) {
 			t.Parallel()
 			p := &platform{fail: map[string]error{tt.fails: tt.err}, state: opencti.WorkState{Tracked: true}}
-			_, err := Publish(p, p, p, p, shown).Run(context.Background(), publishJob())
+			_, err := p.publishing(shown).Run(context.Background(), publishJob())
 			f := AsFault(err)
 			if f == nil || f.Class != tt.class || f.Reason != tt.reason {
 				t.Errorf("Run() error = %+v, want class %s, reason %s", f, tt.class, tt.reason)
@@ -118,7 +127,7 @@ func TestPublishRefusesABundleItCannotSplit(t *testing.T) {
 	p := &platform{}
 	job := publishJob()
 	job.Bundle = json.RawMessage(`{"type":"bundle"}`)
-	_, err := Publish(p, p, p, p, shown).Run(context.Background(), job)
+	_, err := p.publishing(shown).Run(context.Background(), job)
 	if f := AsFault(err); f == nil || f.Class != Permanent || f.Reason != ReasonMalformed {
 		t.Errorf("Run() error = %+v, want a permanent fault, malformed", f)
 	}
@@ -226,7 +235,7 @@ func TestPublishAnnouncesWhatItSendsAndKeepsMarkings(t *testing.T) {
 		sent = append(sent, string(bundle))
 		return bundle, nil
 	}
-	if _, err := Publish(p, p, p, p, whole).Run(context.Background(), job); err != nil {
+	if _, err := p.publishing(whole).Run(context.Background(), job); err != nil {
 		t.Fatalf("Run() error = %v", err)
 	}
 	if len(sent) != 2 || !slices.Contains(p.calls, "announce work_1 2 objects") {
@@ -239,52 +248,115 @@ func TestPublishAnnouncesWhatItSendsAndKeepsMarkings(t *testing.T) {
 	}
 }
 
-// A new verdict takes our older labels off the observable and its indicator, nobody else's, and the new ones stay.
-func TestPublishTakesOutdatedLabelsOff(t *testing.T) {
+// TestPublish_changes: what an import cannot change is changed before the objects are sent, in the job's draft.
+func TestPublish_changes(t *testing.T) {
 	t.Parallel()
-	labels := []opencti.Label{
-		{ID: "1", Value: `IPQS:RISK="HIGH"`},
-		{ID: "2", Value: "scanner"},
-		{ID: "3", Value: ` ipqs:flag="TOR" `},
-		{ID: "4", Value: `IPQS:RISK="CRITICAL"`},
-		{ID: "5", Value: "IPQSomething"},
-		{ID: "6", Value: "not IPQS:RISK"},
+	job := publishJob()
+	job.Changes = &Changes{
+		Labels:    []LabelOn{{"url--1", opencti.Label{ID: "7", Value: "l"}}, {"indicator--1", opencti.Label{ID: "8", Value: "m"}}},
+		Indicator: "indicator--1", Patch: opencti.IndicatorPatch{RemoveTypes: []string{"benign"}},
 	}
-	indicator := stix.IndicatorID("[ipv4-addr:value = '198.51.100.7']")
+	p := &platform{state: opencti.WorkState{Tracked: true}}
+	if _, err := p.publishing(shown).Run(context.Background(), job); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"label L #010203", "announce work_1 2 objects", "unlabel url--1 7 draft", "unlabel indicator--1 8 draft",
+		"patch indicator--1 {RemoveTypes:[benign] Restore:false} draft",
+	}
+	if diff := cmp.Diff(want, p.calls[:min(len(p.calls), len(want))]); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+}
+
+// TestPublish_readsTheStateAgain: where it is older than ten seconds or the job was delivered before, and not else. The bundle is
+// made of what it finds.
+func TestPublish_readsTheStateAgain(t *testing.T) {
+	t.Parallel()
+	const read = "state ipv4-addr--12592121-be4c-5a93-a813-5a5af16e50db draft"
 	tests := []struct {
-		name    string
-		entity  []opencti.Label
-		verdict *Verdict
-		want    []string
+		name   string
+		change func(*Job)
+		reads  int
 	}{
-		{
-			"of another level", labels, &Verdict{Score: new(90), Level: Critical, Labels: []Label{{`IPQS:RISK="CRITICAL"`, "#D10028"}}},
-			[]string{
-				"unlabel " + ipv4().StandardID + " 1 draft", "unlabel " + ipv4().StandardID + " 3 draft",
-				"indicator " + indicator + " draft", "unlabel " + indicator + " 9 draft",
-			},
-		},
-		{"nothing of ours", labels[1:2], &Verdict{Score: new(90), Labels: []Label{{`IPQS:RISK="CRITICAL"`, "#D10028"}}}, nil},
-		{"the same verdict", labels[3:4], &Verdict{Score: new(90), Labels: []Label{{`IPQS:RISK="CRITICAL"`, "#D10028"}}}, nil},
-		{"no verdict outdates none", labels, &Verdict{}, nil},
+		{"just read", func(*Job) {}, 0},
+		{"read ten seconds ago", func(j *Job) { j.State.ReadAt = at.Add(-10 * time.Second) }, 0},
+		{"read before", func(j *Job) { j.State.ReadAt = at.Add(-10*time.Second - 1) }, 1},
+		{"read by a clock ahead", func(j *Job) { j.State.ReadAt = at.Add(11 * time.Second) }, 1},
+		{"delivered before", func(j *Job) { j.Repeated = true }, 1},
+		{"replayed", func(j *Job) { j.Replayed = true }, 1},
+		{"of an earlier release", func(j *Job) { j.State = nil }, 2}, // the ids of the note and the indicator are not known
+		{"of another indicator", func(j *Job) { j.State.IndicatorID = "indicator--1" }, 1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			p := &platform{state: opencti.WorkState{Tracked: true}, indicatorLabels: []opencti.Label{{ID: "9", Value: `IPQS:RISK="LOW"`}, labels[3]}}
 			job := publishJob()
-			job.Entity.Labels, job.Verdict = tt.entity, tt.verdict
-			if _, err := Publish(p, p, p, p, shown).Run(context.Background(), job); err != nil {
-				t.Fatalf("Run() error = %v", err)
+			job.Request.EntityID = ipv4().StandardID
+			tt.change(&job)
+			found := opencti.State{Entity: ipv4(), Author: &opencti.Reference{ID: "1", StandardID: authorID}}
+			found.Entity.Labels = []opencti.Label{{ID: "3", Value: `IPQS:FLAG="tor"`}}
+			p := &platform{state: opencti.WorkState{Tracked: true}, found: found}
+			if _, err := p.publishing(shown).Run(context.Background(), job); err != nil {
+				t.Fatal(err)
 			}
-			var got []string
+			reads := 0
 			for _, call := range p.calls {
-				if strings.HasPrefix(call, "unlabel ") || strings.HasPrefix(call, "indicator ") {
-					got = append(got, call)
+				if call == read {
+					reads++
 				}
 			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("calls (-want +got):\n%s", diff)
+			composed := slices.Contains(p.calls, "unlabel "+ipv4().StandardID+" 3 draft") &&
+				slices.Contains(p.calls, "push ipv4-addr/work_1/user/draft/4")
+			if reads != tt.reads || composed != (tt.reads > 0) {
+				t.Errorf("read %d times, made again %v, want %d: %q", reads, composed, tt.reads, p.calls)
+			}
+		})
+	}
+}
+
+// TestPublish_writesNothing: an entity that was deleted meanwhile is not created again, and an older answer does not replace
+// a newer one.
+func TestPublish_writesNothing(t *testing.T) {
+	t.Parallel()
+	noted := func(to time.Time) func(*Job) {
+		return func(j *Job) {
+			j.State.Note = &KnownNote{History: []VerdictRow{{From: to, To: to, Level: Low, Score: new(1)}}}
+		}
+	}
+	tests := []struct {
+		name   string
+		job    func(*Job)
+		err    error
+		reason Reason // "" where it is published
+	}{
+		{"deleted", func(j *Job) { j.State.ReadAt = at.Add(-time.Minute) }, opencti.ErrNotFound, ReasonDeleted},
+		{"a newer answer", func(j *Job) { j.Risk.At = at.Add(-time.Hour); noted(at.Add(-time.Minute))(j) }, nil, ReasonOutdated},
+		{"the same answer", noted(second(at)), nil, ""},
+		{"an older answer", noted(at.Add(-time.Minute)), nil, ""},
+		{"an answer in the future", noted(at.Add(time.Hour)), nil, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			job := publishJob()
+			tt.job(&job)
+			p := &platform{fail: map[string]error{"state": tt.err}, found: opencti.State{Entity: ipv4()}}
+			got, err := p.publishing(shown).Run(context.Background(), job)
+			if tt.reason == "" {
+				if err != nil {
+					t.Errorf("Run() error = %v", err)
+				}
+				return
+			}
+			if f := AsFault(err); f == nil || f.Class != Skip || f.Reason != tt.reason || f.Reason.InError() {
+				t.Errorf("Run() error = %+v, want it skipped for the reason %s, and the work not in error", f, tt.reason)
+			}
+			if calls := slices.DeleteFunc(p.calls, func(c string) bool { return strings.HasPrefix(c, "state ") }); len(calls) > 0 {
+				t.Errorf("calls %q, want none that writes", calls)
+			}
+			if string(got.Bundle) != string(job.Bundle) {
+				t.Errorf("the job has another bundle")
 			}
 		})
 	}

@@ -2,8 +2,8 @@ package stages
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -11,11 +11,6 @@ import (
 	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/stix"
 )
-
-// Entities reads what a job is about. It returns an error that is [opencti.ErrNotFound] when OpenCTI does not show it.
-type Entities interface {
-	Entity(ctx context.Context, id, draftID string) (opencti.Entity, error)
-}
 
 // Receiver tells OpenCTI that a work is in our hands.
 type Receiver interface {
@@ -44,38 +39,43 @@ func Open(message []byte) (Job, error) {
 	if err != nil {
 		return job, &Fault{Class: Permanent, Reason: ReasonMalformed, Err: fmt.Errorf("decoding the job message: %w", err)}
 	}
+	if request.Playbook == nil {
+		job.Hint = messageHint(message, request.EntityID)
+	}
 	return job, nil
 }
 
-// Resolve reads the entity that the job is about, having told OpenCTI that the work is received, and ends the job here
-// if the policy says that it is not to be looked up. A playbook has no work to tell of, and may ask about anything: its
-// bundle is looked into first.
-func Resolve(entities Entities, works Receiver, policy Policy) Stage {
-	r := resolver{entities: entities, works: works, policy: policy, scope: make(map[string]bool, len(policy.Scope))}
+// Resolve reads the entity that the job is about and what OpenCTI has of the worker's objects about it, having told OpenCTI
+// that the work is received. It ends the job if the policy says that the entity is not to be looked up. A playbook has no work
+// to tell of, and may ask about anything: its bundle is looked into first. now is the worker's clock.
+func Resolve(entities Entities, works Receiver, policy Policy, now func() time.Time) Stage {
+	r := resolver{
+		reader: reader{entities, now}, works: works, policy: policy, scope: make(map[string]bool, len(policy.Scope)),
+	}
 	for _, name := range policy.Scope {
 		r.scope[strings.ToLower(strings.TrimSpace(name))] = true
 	}
 	return Stage{
 		Name:    "resolve",
 		Needs:   []Section{SectionRequest},
-		Fills:   []Section{SectionEntity},
+		Fills:   []Section{SectionEntity, SectionState},
 		Timeout: 30 * time.Second,
 		Run:     r.run,
 	}
 }
 
 type resolver struct {
-	entities Entities
-	works    Receiver
-	policy   Policy
-	scope    map[string]bool // in lower case
+	reader
+	works  Receiver
+	policy Policy
+	scope  map[string]bool // in lower case
 }
 
 func (r resolver) run(ctx context.Context, job Job) (Job, error) {
-	var given stix.Sketch
+	hint := job.Hint
 	if playbook := job.Playbook(); playbook != nil {
 		var err error
-		if given, err = r.given(playbook); err != nil {
+		if hint, err = r.given(playbook); err != nil {
 			return job, err
 		}
 	} else if err := r.works.Received(ctx, job.Request.WorkID, received); err != nil {
@@ -84,21 +84,11 @@ func (r resolver) run(ctx context.Context, job Job) (Job, error) {
 		return job, fault(Skip, ReasonCapability,
 			"the job is from a draft, and over OpenCTI's API (CONNECTOR_QUEUE_PROTOCOL=api) its results would go into the live data")
 	}
-	entity, err := r.entities.Entity(ctx, job.Request.EntityID, job.Request.DraftID)
-	if err != nil {
-		return job, fmt.Errorf("reading the entity %s: %w", job.Request.EntityID, err)
+	job, err := r.read(ctx, job, hint, r.allowed)
+	if errors.Is(err, opencti.ErrNotFound) {
+		err = &Fault{Class: Skip, Reason: ReasonNotFound, Err: err}
 	}
-	request := *job.Request
-	request.EntityType = entity.Type
-	job.Request = &request
-	if playbook := job.Playbook(); playbook != nil {
-		adopt(&entity, playbook.DataInstanceID, given)
-	}
-	if err := r.allowed(entity); err != nil {
-		return job, err
-	}
-	job.Entity = &entity
-	return job, nil
+	return job, err
 }
 
 // allowed returns the fault that ends a job about an entity that is not to be looked up.
@@ -126,33 +116,14 @@ func (r resolver) inScope(entityType string) error {
 
 // given reads the object that a playbook asks about in the bundle that it gave us. A playbook can be built around anything,
 // which OpenCTI would not show us as an observable: what is out of scope is none of our business before we ask.
-func (r resolver) given(playbook *opencti.Playbook) (stix.Sketch, error) {
+func (r resolver) given(playbook *opencti.Playbook) (Hint, error) {
 	object, err := stix.Find(playbook.Bundle, playbook.DataInstanceID)
 	if err != nil {
-		return object, fault(Permanent, ReasonMalformed, "finding what the playbook asks about: %w", err)
+		return Hint{}, fault(Permanent, ReasonMalformed, "finding what the playbook asks about: %w", err)
 	}
 	kind, known := stix.TypeBySTIX(object.Type)
 	if !known {
-		return object, r.inScope(object.Type)
+		return Hint{}, r.inScope(object.Type)
 	}
-	return object, r.inScope(kind.Name)
-}
-
-// adopt makes the entity what the playbook has of it, which may be ahead of what OpenCTI has: it keeps the id that it goes
-// by in the bundle, and is shared as it is there. A marking counts wherever it is.
-func adopt(entity *opencti.Entity, id string, given stix.Sketch) {
-	entity.StandardID = id
-	entity.Organizations = given.GrantedRefs
-	markings := slices.Clone(entity.Markings)
-	for _, ref := range given.ObjectMarkingRefs {
-		if slices.ContainsFunc(markings, func(m opencti.Marking) bool { return m.ID == ref }) {
-			continue
-		}
-		marking := opencti.Marking{ID: ref}
-		if name, ok := stix.TLPName(ref); ok {
-			marking.Type, marking.Definition = "TLP", name
-		}
-		markings = append(markings, marking)
-	}
-	entity.Markings = markings
+	return newHint(playbook.DataInstanceID, kind.Name, object.Value), r.inScope(kind.Name)
 }

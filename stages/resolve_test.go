@@ -2,7 +2,9 @@ package stages
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -97,7 +99,7 @@ func TestResolve(t *testing.T) {
 			name: "from a draft, where results go into the live data alone", entity: ipv4(),
 			policy: func(p *Policy) { p.LiveOnly = true }, want: &Fault{Class: Skip, Reason: ReasonCapability},
 		},
-		{name: "not found", err: opencti.ErrNotFound, want: &Fault{Class: Permanent, Reason: ReasonNotFound}},
+		{name: "not found", err: opencti.ErrNotFound, want: &Fault{Class: Skip, Reason: ReasonNotFound}},
 		{name: "OpenCTI down", err: opencti.ErrUnavailable, want: &Fault{Class: Transient, Reason: ReasonUnavailable}},
 	}
 	for _, tt := range tests {
@@ -113,7 +115,7 @@ func TestResolve(t *testing.T) {
 			stage := Resolve(fakeEntities(func(id, draft string) (opencti.Entity, error) {
 				asked = id + " " + draft
 				return tt.entity, tt.err
-			}), told, policy)
+			}), told, policy, clock)
 			job, err := stage.Run(context.Background(), Job{ID: "j", Request: &request})
 			if tt.want != nil {
 				f := AsFault(err)
@@ -145,7 +147,7 @@ func TestResolveKeepsTheRequestOfAnotherDelivery(t *testing.T) {
 	t.Parallel()
 	request := &opencti.Request{EntityID: "ipv4-addr--1"}
 	stage := Resolve(fakeEntities(func(string, string) (opencti.Entity, error) { return ipv4(), nil }), &platform{},
-		Policy{Scope: []string{"IPv4-Addr"}, MaxTLP: opencti.TLPAmber})
+		Policy{Scope: []string{"IPv4-Addr"}, MaxTLP: opencti.TLPAmber}, clock)
 	job, err := stage.Run(context.Background(), Job{ID: "j", Request: request})
 	if err != nil {
 		t.Fatal(err)
@@ -159,9 +161,38 @@ func TestResolveStopsWhenOpenCTIIsNotTold(t *testing.T) {
 	t.Parallel()
 	stage := Resolve(fakeEntities(func(string, string) (opencti.Entity, error) {
 		return opencti.Entity{}, errors.New("asked although the work was not received")
-	}), &platform{fail: map[string]error{"received": opencti.ErrUnavailable}}, Policy{})
+	}), &platform{fail: map[string]error{"received": opencti.ErrUnavailable}}, Policy{}, clock)
 	_, err := stage.Run(context.Background(), Job{Request: &opencti.Request{WorkID: "w", EntityID: "e"}})
 	if !errors.Is(err, opencti.ErrUnavailable) {
 		t.Errorf("Run() error = %v, want %v", err, opencti.ErrUnavailable)
+	}
+}
+
+// TestOpen_hint: a job message that describes its entity says what note and indicator to read. The value itself does not go on.
+func TestOpen_hint(t *testing.T) {
+	t.Parallel()
+	const id = "ipv4-addr--12592121-be4c-5a93-a813-5a5af16e50db"
+	message := func(object string) []byte {
+		text, err := json.Marshal(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []byte(`{"internal":{"work_id":"w"},"event":{"entity_id":"` + id + `","stix_entity":` + string(text) + `}}`)
+	}
+	whole := Hint{IndicatorID: "indicator--3ae0b0a2-7289-5fda-8a85-02d057ba0968", NoteID: "note--37ff2a87-e8ee-50af-8a6d-808abe6230f7"}
+	for object, want := range map[string]Hint{
+		`{"id":"` + id + `","type":"ipv4-addr","value":"198.51.100.7"}`: whole,
+		`{"id":"` + id + `","type":"ipv4-addr"}`:                        {NoteID: whole.NoteID},
+		`{"id":"` + id + `","type":"mutex","name":"x"}`:                 {},
+		`[]`: {},
+		``:   {},
+	} {
+		job, err := Open(message(object))
+		if err != nil || job.Hint != want {
+			t.Errorf("Open() of %s = %+v, %v, want %+v", object, job.Hint, err, want)
+		}
+		if text := fmt.Sprintf("%+v %+v", job, job.Request); strings.Contains(text, "198.51.100.7") {
+			t.Errorf("the job has the value: %s", text)
+		}
 	}
 }

@@ -61,7 +61,7 @@ func (f *Fault) sentence(job Job) string {
 			return "IPQS sent an unreadable response"
 		}
 		return "The job cannot be read: " + f.Error()
-	case ReasonUnsupported, ReasonScope, ReasonTLP, ReasonPrivate, ReasonInternalName, ReasonExcluded,
+	case ReasonDeleted, ReasonOutdated, ReasonOwnUpdate, ReasonUnsupported, ReasonScope, ReasonTLP, ReasonPrivate, ReasonInternalName, ReasonExcluded,
 		ReasonNetwork, ReasonRecent, ReasonEmpty, ReasonTooLarge:
 		return capital(f.Error()) // our own text, written for analysts
 	case ReasonCircuitOpen:
@@ -82,9 +82,9 @@ func (f *Fault) sentence(job Job) string {
 	}
 }
 
-// changed states whether the job can have changed anything: only the last stage does.
-func changed(job Job) string {
-	if job.Has(SectionBundle) && job.Playbook() == nil {
+// changed states whether the job can have changed anything: only the last stage does, and not for a job that it skips.
+func changed(job Job, f *Fault) string {
+	if job.Has(SectionBundle) && job.Playbook() == nil && f.Class != Skip {
 		return "Some objects may have been imported"
 	}
 	return "Nothing was changed"

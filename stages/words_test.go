@@ -62,7 +62,9 @@ func TestSentences(t *testing.T) {
 			}
 		})
 	}
-	if got := changed(Job{Bundle: json.RawMessage(`{}`)}); got != "Some objects may have been imported" {
-		t.Errorf("changed() of a job that was being published = %q", got)
+	for class, want := range map[Class]string{Permanent: "Some objects may have been imported", Skip: "Nothing was changed"} {
+		if got := changed(Job{Bundle: json.RawMessage(`{}`)}, &Fault{Class: class}); got != want {
+			t.Errorf("changed() of a job with a bundle, class %s = %q, want %q", class, got, want)
+		}
 	}
 }

@@ -1,7 +1,6 @@
 package stix
 
 import (
-	"strings"
 	"testing"
 )
 
@@ -40,13 +39,6 @@ func BenchmarkIDs(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			RelationshipID(BasedOn, source, target)
-		}
-	})
-	b.Run("note", func(b *testing.B) {
-		content := strings.Repeat("| Fraud score | 85 |\n", 60)
-		b.ReportAllocs()
-		for b.Loop() {
-			NoteID(content, "2026-01-02T03:04:05.006Z")
 		}
 	})
 }

@@ -33,9 +33,11 @@ func everything(tb testing.TB) Bundle {
 	author.Description = "IPQualityScore"
 	author.Sharing = share
 
+	reference := ExternalReference{SourceName: "IPQualityScore", URL: "https://ipqs.example/domain?a&b", Description: "score 0"}
 	observable := newObservable(tb, "Domain-Name", "domain-name--0b7a7a8c-9a4b-5f0e-8d52-5b2f3f1f7a11", "bücher.example")
 	observable.Score = new(0)
 	observable.Labels = []string{`IPQS:RISK="LOW"`, "R&D <x>\u2028"}
+	observable.ExternalReferences = []ExternalReference{reference}
 	observable.Sharing = share
 
 	pattern, err := Pattern("Domain-Name", observable.Value)
@@ -53,21 +55,21 @@ func everything(tb testing.TB) Bundle {
 	indicator.Score = new(0)
 	indicator.MainObservableType = "Domain-Name"
 	indicator.Detection = new(false)
+	indicator.Revoked = true
+	indicator.ExternalReferences = []ExternalReference{reference}
 	indicator.Sharing = share
 
-	note := NewNote("## 0 of 100\n\n| a | b |\n|---|---|\n| \"x\" | 😀 |", "2026-01-02T03:04:05.006Z", at, observable.ID, indicator.ID)
+	note := NewNote(NoteID(observable.ID), "## 0 of 100\n\n| a | b |\n|---|---|\n| \"x\" | 😀 |", "2026-01-02T03:04:05.006Z", at, observable.ID, indicator.ID)
 	note.CreatedByRef = author.ID
 	note.Confidence = new(75)
 	note.Abstract = "IPQS: low risk"
+	note.NoteTypes = []string{"external"}
 	note.Sharing = share
 
 	address := newObservable(tb, "IPv6-Addr", "", "2001:db8::1")
-	address.CreatedByRef = author.ID
 	address.Sharing = share
 
-	network := NewAutonomousSystem(64500, "EXAMPLE-AS")
-	network.CreatedByRef = author.ID
-	network.Sharing = share
+	network := NewAutonomousSystem(64500)
 
 	resolves := NewRelationship(ResolvesTo, observable.ID, address.ID, at)
 	resolves.CreatedByRef = author.ID
@@ -96,7 +98,7 @@ func everything(tb testing.TB) Bundle {
 			newObservable(tb, "Url", "", "https://a.example/?b=c&d=%20e"),
 			newObservable(tb, "Email-Addr", "", "ada@a.example"),
 			newObservable(tb, "Phone-Number", "", "+18005550199"),
-			NewNote("no time of its own", "", at, observable.ID),
+			NewNote(NoteID("url--1"), "no time of its own", "", at, observable.ID),
 		},
 	}
 }
@@ -130,7 +132,7 @@ func TestNewNote_modified(t *testing.T) {
 		"":                          {"2026-03-04T05:06:07.000Z", "2026-03-04T05:06:07.000Z"},
 		"some day":                  {"some day", "2026-03-04T05:06:07.000Z"},
 	} {
-		if n := NewNote("text", created, at, "url--1"); n.Created != want[0] || n.Modified != want[1] {
+		if n := NewNote(NoteID("url--1"), "text", created, at, "url--1"); n.Created != want[0] || n.Modified != want[1] {
 			t.Errorf("NewNote() of %q is created %s, modified %s, want %s", created, n.Created, n.Modified, want)
 		}
 	}

@@ -32,23 +32,16 @@ func IndicatorID(pattern string) string {
 	return startID(scratch[:0]).text("pattern", strip(pattern)).id("indicator")
 }
 
-// NoteID returns the id of the note with that content. The created time is part of it, as the very text that the note
-// carries; "" leaves it out.
-func NoteID(content, created string) string { return noteID(content, created, "") }
+// noteKey names the observable in the text that [NoteID] hashes.
+const noteKey = "ipqs_note_of"
 
-// noteID takes the abstract too: OpenCTI counts it from 7.260416 on. Ours leave it out, so that a note has one id on every
-// version.
-func noteID(content, created, abstract string) string {
-	var scratch [2048]byte
-	d := startID(scratch[:0])
-	if abstract = strip(abstract); abstract != "" {
-		d = d.text("attribute_abstract", abstract)
-	}
-	d = d.text("content", strip(content))
-	if created != "" {
-		d = d.text("created", created)
-	}
-	return d.id("note")
+// NoteID returns the id of the note that the worker keeps about an observable: a version 5 UUID in the namespace of STIX
+// 2.1 (section 2.9) of the JSON object {"ipqs_note_of":"<STIX id of the observable>"}. It does not depend on the note's text,
+// so a later verdict updates the note. OpenCTI computes an id of its own from the content and keeps this one in
+// x_opencti_stix_ids, where it is found.
+func NoteID(observableID string) string {
+	var scratch [128]byte
+	return startID(scratch[:0]).text(noteKey, observableID).id("note")
 }
 
 // RelationshipID returns the id of the relationship of that type ("based-on") between two ids, for all time.

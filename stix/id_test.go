@@ -25,12 +25,8 @@ func TestIDs(t *testing.T) {
 			"indicator--37a68659-91b4-5d06-bcd4-f0130705bf70",
 		},
 		{
-			"note with created", NoteID("# Verdict\n\ttab \"q\" \x01\x7f", "2026-01-02T03:04:05.006Z"),
-			"note--e584d97d-c635-5c8d-b599-6b1a91d8389e",
-		},
-		{
-			"note without created, stripped", NoteID("\n# Verdict\n\ttab \"q\" \x01\x7f ", ""),
-			"note--9818c4d7-4532-5101-b605-47a12a9288b3",
+			"note, by its observable", NoteID("ipv4-addr--12592121-be4c-5a93-a813-5a5af16e50db"),
+			"note--37ff2a87-e8ee-50af-8a6d-808abe6230f7",
 		},
 		{
 			"relationship", RelationshipID(ResolvesTo, "domain-name--1", "ipv6-addr--2"),
@@ -107,10 +103,15 @@ func (v vector) id() string {
 	case "indicator":
 		return IndicatorID(in.Pattern)
 	case "note":
-		if in.Abstract != "" {
-			return noteID(in.Content, in.Created, in.Abstract)
+		d := startID(nil)
+		for _, property := range []struct{ key, value string }{
+			{"attribute_abstract", strip(in.Abstract)}, {"content", strip(in.Content)}, {"created", in.Created},
+		} {
+			if property.value != "" || property.key == "content" {
+				d = d.text(property.key, property.value)
+			}
 		}
-		return NoteID(in.Content, in.Created)
+		return d.id("note")
 	case "ipv4-addr", "ipv6-addr", "domain-name", "url", "email-addr", "phone-number", "mac-addr", "hostname", "text", "user-agent":
 		return ObservableID(v.Kind, in.Value)
 	case "autonomous-system":

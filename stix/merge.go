@@ -12,10 +12,10 @@ import (
 // Merge returns a bundle that others made, with objects of ours in it: all that it has, in its order and with its bytes,
 // then what is new, with OpenCTI's additions in the platform's own form.
 //
-// An object of ours that the bundle has already, by its id, is somebody's: it stays as it is, its author, markings and
-// texts included. Only an [Observable] or [Indicator] passes its score and labels on to it, where the platform reads them:
-// the score replaces another, the labels are added to those that are there. Of those, the ones that outdated reports go; nil
-// reports none.
+// An object of ours that the bundle has already, by its id, stays as it is, its author, markings and texts included. Only an
+// [Observable] or [Indicator] passes its score and labels on to it, where the platform reads them: the score replaces another,
+// the labels are added to those that are there. Of those, the ones that outdated reports go; nil reports none. An indicator
+// takes the types of ours, too. So ours must not have an indicator of another author.
 //
 // Equal arguments give equal bytes. Merge returns an error that says where and what for anything but a bundle, and for an
 // object that cannot be given a score or labels because something else stands in their place.
@@ -53,68 +53,6 @@ func Merge(bundle []byte, objects []Object, outdated func(label string) bool) ([
 	return []byte(top.text()), nil
 }
 
-// Sketch is what an object that others made says of itself, as far as it matters to those who add to its bundle.
-type Sketch struct {
-	// Type is its "type", such as "ipv4-addr".
-	Type string
-	// Sharing is who may see it, in whichever form it says so.
-	Sharing
-}
-
-// Find reads the object with that id in a bundle. It returns an error that says where and what when there is none, or none
-// that can be read.
-func Find(bundle []byte, id string) (Sketch, error) {
-	_, objects, err := openBundle(bundle)
-	if err != nil {
-		return Sketch{}, fmt.Errorf("reading bundle: %w", err)
-	}
-	for i, text := range objects {
-		if id == "" || idOf(text) != id {
-			continue
-		}
-		sketch, err := sketched(text)
-		if err != nil {
-			return Sketch{}, fmt.Errorf("reading object %d of the bundle: %w", i, err)
-		}
-		return sketch, nil
-	}
-	return Sketch{}, fmt.Errorf("reading bundle: no object has the id %.100q", id)
-}
-
-func sketched(text string) (Sketch, error) {
-	object := fields(readMembers(text))
-	var s Sketch
-	var ok bool
-	if s.Type, ok = unquote(object.get("type")); !ok {
-		return s, errors.New("type: missing, or no string")
-	}
-	granted := object.get("x_opencti_granted_refs")
-	if granted == "" {
-		granted = object.at(place{openCTIExtension, "granted_refs"})
-	}
-	var err error
-	if s.GrantedRefs, err = readIDs(granted); err != nil {
-		return s, fmt.Errorf("granted_refs: %w", err)
-	}
-	if s.ObjectMarkingRefs, err = readIDs(object.get("object_marking_refs")); err != nil {
-		return s, fmt.Errorf("object_marking_refs: %w", err)
-	}
-	return s, nil
-}
-
-// readIDs returns the strings of a list, none for "".
-func readIDs(text string) ([]string, error) {
-	if text == "" {
-		return nil, nil
-	}
-	refs, err := readRefs(text)
-	var ids []string
-	for _, ref := range refs {
-		ids = append(ids, ref.id)
-	}
-	return ids, err
-}
-
 // openBundle takes a bundle apart: its members, and the texts of its objects.
 func openBundle(bundle []byte) (top fields, objects []string, err error) {
 	if !json.Valid(bundle) {
@@ -146,11 +84,11 @@ func idOf(object string) string {
 // assessed returns the text of an object with the score and the labels of ours, without those that are outdated.
 func assessed(text string, ours Object, outdated func(string) bool) (string, error) {
 	var score *int
-	var labels []string
+	var labels, types []string
 	var scoreHome, labelHome string // the extensions that they belong in, "" for the top
 	switch o := ours.(type) {
 	case Indicator:
-		score, labels = o.Score, o.Labels
+		score, labels, types = o.Score, o.Labels, o.IndicatorTypes
 		scoreHome = openCTIExtension
 	case Observable:
 		score, labels = o.Score, o.Labels
@@ -158,10 +96,17 @@ func assessed(text string, ours Object, outdated func(string) bool) (string, err
 			scoreHome, labelHome = observableExtension, observableExtension
 		}
 	}
-	if score == nil && len(labels) == 0 {
+	if score == nil && len(labels) == 0 && len(types) == 0 {
 		return text, nil
 	}
 	object := fields(readMembers(text))
+	if len(types) > 0 {
+		list := make([]string, len(types))
+		for i, value := range types {
+			list[i] = quoted(value)
+		}
+		object.set("indicator_types", "["+strings.Join(list, ",")+"]")
+	}
 	if score != nil {
 		if err := object.setScore(strconv.Itoa(*score), scoreHome); err != nil {
 			return "", err

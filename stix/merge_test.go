@@ -175,18 +175,14 @@ func TestMergeAddsWhatIsNewInThePlatformsForm(t *testing.T) {
 				`"relationship_type":"based-on","source_ref":"indicator--1","target_ref":"url--1","extensions":{"OCTI":{"extension_type":"property-extension","type":"based-on"}}}`,
 		},
 		{
-			"note", NewNote("c", "", at, "url--1"),
-			`{"type":"note","spec_version":"2.1","id":"` + NoteID("c", "") + `","created":"2026-03-04T05:07:08.009Z","modified":"2026-03-04T05:07:08.009Z",` +
+			"note", NewNote(NoteID("url--1"), "c", "", at, "url--1"),
+			`{"type":"note","spec_version":"2.1","id":"` + NoteID("url--1") + `","created":"2026-03-04T05:07:08.009Z","modified":"2026-03-04T05:07:08.009Z",` +
 				`"content":"c","object_refs":["url--1"],"extensions":{"OCTI":{"extension_type":"property-extension","type":"Note"}}}`,
 		},
 		{
-			"autonomous system", func() Object {
-				o := NewAutonomousSystem(64500, "Example")
-				o.CreatedByRef, o.Sharing = "identity--ipqs", granted
-				return o
-			}(),
-			`{"type":"autonomous-system","spec_version":"2.1","id":"` + AutonomousSystemID(64500) + `","number":64500,"name":"Example","object_marking_refs":["marking-definition--1"],` +
-				`"extensions":{"OCTI":{"extension_type":"property-extension","type":"Autonomous-System","granted_refs":["identity--org"]},"SCO":{"extension_type":"property-extension","created_by_ref":"identity--ipqs"}}}`,
+			"autonomous system", NewAutonomousSystem(64500),
+			`{"type":"autonomous-system","spec_version":"2.1","id":"` + AutonomousSystemID(64500) + `","number":64500,` +
+				`"extensions":{"OCTI":{"extension_type":"property-extension","type":"Autonomous-System"},"SCO":{"extension_type":"property-extension"}}}`,
 		},
 		{
 			"observable", assessment("IPv4-Addr", address, new(5), "IPQS:a"),
@@ -262,12 +258,32 @@ func TestFind(t *testing.T) {
 		{"bare", `{"id":"url--1","type":"url"}`, Sketch{Type: "url"}, ""},
 		{
 			"shared by extension", `{"id":"url--1","type":"url","extensions":{"OCTI":{"granted_refs":` + two + `}},"object_marking_refs":["marking-definition--1"]}`,
-			Sketch{"url", Sharing{[]string{"marking-definition--1"}, []string{"identity--1", "identity--2"}}},
+			Sketch{Type: "url", Sharing: Sharing{[]string{"marking-definition--1"}, []string{"identity--1", "identity--2"}}},
 			"",
 		},
 		{
 			"shared by property", `{"id":"url--1","type":"url","x_opencti_granted_refs":` + two + `,"extensions":{"OCTI":{"granted_refs":["identity--3"]}}}`,
-			Sketch{"url", Sharing{GrantedRefs: []string{"identity--1", "identity--2"}}},
+			Sketch{Type: "url", Sharing: Sharing{GrantedRefs: []string{"identity--1", "identity--2"}}},
+			"",
+		},
+		{
+			"value, score and author by extension", `{"id":"url--1","type":"url","value":"a\u0062","extensions":{"SCO":{"score":70,"created_by_ref":"identity--1"}}}`,
+			Sketch{Type: "url", Value: "ab", Score: new(70), CreatedByRef: "identity--1"},
+			"",
+		},
+		{
+			"the property's score and author first", `{"id":"url--1","type":"url","x_opencti_score":0,"created_by_ref":"identity--2","extensions":{"SCO":{"score":70,"created_by_ref":"identity--1"}}}`,
+			Sketch{Type: "url", Score: new(0), CreatedByRef: "identity--2"},
+			"",
+		},
+		{
+			"login of an account", `{"id":"url--1","type":"user-account","value":"a","account_login":"ada"}`,
+			Sketch{Type: "user-account", Value: "ada"},
+			"",
+		},
+		{
+			"hash of an artifact", `{"id":"url--1","type":"artifact","hashes":{"MD5":"0","SHA-256":"1"}}`,
+			Sketch{Type: "artifact", Value: "1"},
 			"",
 		},
 		{"another", `{"id":"url--2","type":"url"}`, Sketch{}, `no object has the id "url--1"`},
@@ -286,6 +302,19 @@ func TestFind(t *testing.T) {
 				t.Errorf("Find() (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestReadSketch(t *testing.T) {
+	t.Parallel()
+	got, err := ReadSketch([]byte(` {"type":"ipv4-addr","value":"198.51.100.7"}`))
+	if diff := cmp.Diff(Sketch{Type: "ipv4-addr", Value: "198.51.100.7"}, got); diff != "" || err != nil {
+		t.Errorf("ReadSketch() error = %v (-want +got):\n%s", err, diff)
+	}
+	for _, text := range []string{``, `{`, `[]`, `{"value":"198.51.100.7"}`} {
+		if got, err := ReadSketch([]byte(text)); err == nil || strings.Contains(err.Error(), "198.51") {
+			t.Errorf("ReadSketch(%s) = %v, %v, want an error without the value", text, got, err)
+		}
 	}
 }
 
@@ -313,7 +342,7 @@ func FuzzMerge(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, bundle []byte) {
-		ours := []Object{assessment("IPv4-Addr", address, new(5), "IPQS:a"), NewAutonomousSystem(1, "")}
+		ours := []Object{assessment("IPv4-Addr", address, new(5), "IPQS:a"), NewAutonomousSystem(1)}
 		if _, err := Find(bundle, address); err == nil {
 			_, objects, _ := openBundle(bundle)
 			if !slices.ContainsFunc(objects, func(text string) bool { return idOf(text) == address }) {

@@ -46,6 +46,14 @@ type Sharing struct {
 	GrantedRefs []string `json:"x_opencti_granted_refs,omitempty"`
 }
 
+// ExternalReference links an object to a page outside of OpenCTI. OpenCTI keeps one reference per URL and updates its
+// description.
+type ExternalReference struct {
+	SourceName  string `json:"source_name"`
+	Description string `json:"description,omitempty"`
+	URL         string `json:"url,omitempty"`
+}
+
 // Identity is a person or organisation; here, the author of the others.
 type Identity struct {
 	Header
@@ -77,7 +85,10 @@ type Indicator struct {
 	PatternVersion string   `json:"pattern_version,omitempty"`
 	ValidFrom      string   `json:"valid_from"`
 	ValidUntil     string   `json:"valid_until,omitempty"`
-	Labels         []string `json:"labels,omitempty"`
+	// Revoked says that the indicator is not valid any more. False is left out: it does not restore a revoked indicator.
+	Revoked            bool                `json:"revoked,omitempty"`
+	Labels             []string            `json:"labels,omitempty"`
+	ExternalReferences []ExternalReference `json:"external_references,omitempty"`
 	// Score is 0 to 100; OpenCTI makes 50 of nil.
 	Score *int `json:"x_opencti_score,omitempty"`
 	// MainObservableType is an [ObservableType]'s Name.
@@ -101,19 +112,20 @@ func NewIndicator(pattern string, at time.Time) Indicator {
 type Note struct {
 	Header
 	Provenance
-	Abstract   string   `json:"abstract,omitempty"`
-	Content    string   `json:"content"`
+	Abstract string `json:"abstract,omitempty"`
+	Content  string `json:"content"`
+	// NoteTypes are OpenCTI's, from its open vocabulary note_types_ov: "external", "internal" …
+	NoteTypes  []string `json:"note_types,omitempty"`
 	ObjectRefs []string `json:"object_refs"`
 	Sharing
 }
 
-// NewNote returns a note on the objects with the ids refs, of which there must be one at least. A note is the same note
-// while content and created are: created is therefore a time that stays (the observable's own), as the text that OpenCTI
-// gave. Where it is "", the id does without and the note is created at at. A note that is made of something older than the
-// observable (an answer that was kept) was modified when it was created: STIX has it no earlier (section 3.2).
-func NewNote(content, created string, at time.Time, refs ...string) Note {
+// NewNote returns a note of that id (see [NoteID]) on the objects with the ids refs, of which there must be at least one.
+// It was modified at at. created is when the note was first written, as OpenCTI has it; "" means at. A note is never
+// modified before it was created (STIX 2.1, section 3.2): modified is then created.
+func NewNote(id, content, created string, at time.Time, refs ...string) Note {
 	n := Note{
-		Header:     newHeader("note", NoteID(content, created)),
+		Header:     newHeader("note", id),
 		Provenance: newProvenance(at),
 		Content:    content, ObjectRefs: refs,
 	}
@@ -191,8 +203,8 @@ type Observable struct {
 	Score *int `json:"x_opencti_score,omitempty"`
 	// Labels are added to those that OpenCTI has.
 	Labels []string `json:"x_opencti_labels,omitempty"`
-	// CreatedByRef belongs on observables that we name first only: OpenCTI lets it replace the author of one that it has.
-	CreatedByRef string `json:"x_opencti_created_by_ref,omitempty"`
+	// ExternalReferences are added to those that OpenCTI has.
+	ExternalReferences []ExternalReference `json:"x_opencti_external_references,omitempty"`
 	// Sharing of an observable that OpenCTI asked about is its own: a marking sent here is added to it.
 	Sharing
 }
@@ -221,21 +233,16 @@ func NewObservable(openctiType, id, value string) (Observable, error) {
 	return o, nil
 }
 
-// AutonomousSystem is a network of the Internet under one number.
+// AutonomousSystem is a network of the Internet under one number. It has nothing but its number: OpenCTI leaves an
+// existing one unchanged then, while an author, markings or a name would replace those that it has.
 type AutonomousSystem struct {
 	Header
-	Number       int    `json:"number"`
-	Name         string `json:"name,omitempty"`
-	CreatedByRef string `json:"x_opencti_created_by_ref,omitempty"`
-	Sharing
+	Number int `json:"number"`
 }
 
-// NewAutonomousSystem returns the autonomous system of that number, 1 to 4294967295; name may be "".
-func NewAutonomousSystem(number int, name string) AutonomousSystem {
-	return AutonomousSystem{
-		Header: newHeader(typeAutonomousSystem, AutonomousSystemID(number)),
-		Number: number, Name: name,
-	}
+// NewAutonomousSystem returns the autonomous system of that number, 1 to 4294967295.
+func NewAutonomousSystem(number int) AutonomousSystem {
+	return AutonomousSystem{Header: newHeader(typeAutonomousSystem, AutonomousSystemID(number)), Number: number}
 }
 
 // Label is a label with its colour, an object of OpenCTI's own that platforms from 6.3 on take in a bundle. Without one,

@@ -12,6 +12,9 @@ type SplitOptions struct {
 	// Cleanup removes references to objects that are not in the bundle, markings and authors too. Without it they stay,
 	// for the platform to resolve.
 	Cleanup bool
+	// Last is the id of an object that the platform has already: its part comes last, and references to it are kept but do not
+	// count as dependencies. "" is none.
+	Last string
 	// EventVersion is put in each part as x_opencti_event_version; "" leaves it out.
 	EventVersion string
 }
@@ -59,12 +62,23 @@ func Split(bundle []byte, opts SplitOptions) (SplitResult, error) {
 			return SplitResult{}, fmt.Errorf("splitting bundle: %w", err)
 		}
 	}
-	slices.SortStableFunc(s.kept, func(a, b *object) int { return cmp.Compare(a.deps, b.deps) })
+	slices.SortStableFunc(s.kept, func(a, b *object) int { return cmp.Compare(s.rank(a), s.rank(b)) })
 	result := SplitResult{Parts: make([][]byte, 0, len(s.kept)), Incompatible: s.incompatible}
 	for _, o := range s.kept {
 		result.Parts = append(result.Parts, s.part(o))
 	}
 	return result, nil
+}
+
+// isLast reports whether the object's part comes after all others.
+func (s *splitter) isLast(o *object) bool { return s.opts.Last != "" && o.id == s.opts.Last }
+
+// rank is what the parts are sorted by.
+func (s *splitter) rank(o *object) int64 {
+	if s.isLast(o) {
+		return maxDependencies + 1
+	}
+	return o.deps
 }
 
 type splitter struct {
@@ -169,6 +183,9 @@ func (s *splitter) follow(from *object, id string) (deps int64, ok bool, err err
 	to := s.byName[id]
 	if to == nil {
 		return 0, !s.opts.Cleanup, nil
+	}
+	if s.isLast(to) && to != from {
+		return 0, true, nil
 	}
 	if _, back := s.links[link{to, from}]; back || to == from || to.onPath {
 		return 0, false, nil

@@ -345,9 +345,35 @@ func TestSplitOfOurs(t *testing.T) {
 		}
 		order = append(order, o.Type)
 	}
-	want := "identity domain-name indicator ipv6-addr autonomous-system relationship note relationship"
+	want := "identity domain-name ipv6-addr autonomous-system indicator relationship relationship note"
 	if got := strings.Join(order, " "); got != want {
 		t.Errorf("Split() order = %s, want %s", got, want)
+	}
+}
+
+// TestSplit_last: the object that the platform has already comes last, and is no dependency of those that refer to it.
+func TestSplit_last(t *testing.T) {
+	t.Parallel()
+	bundle := []byte(`{"type":"bundle","id":"bundle--1","objects":[` +
+		`{"type":"url","id":"url--1"},{"type":"note","id":"note--1","object_refs":["url--1","indicator--1"]},` +
+		`{"type":"relationship","id":"relationship--1","source_ref":"indicator--1","target_ref":"url--1"},{"type":"indicator","id":"indicator--1"}]}`)
+	got, err := Split(bundle, SplitOptions{Last: "url--1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parts []string
+	for _, part := range got.Parts {
+		_, object, _ := strings.Cut(string(part), `"objects":`)
+		parts = append(parts, strings.TrimSuffix(object, "}"))
+	}
+	want := []string{
+		`[{"type":"indicator","id":"indicator--1","nb_deps":1}]`,
+		`[{"type":"note","id":"note--1","object_refs":["url--1","indicator--1"],"nb_deps":2}]`,
+		`[{"type":"relationship","id":"relationship--1","source_ref":"indicator--1","target_ref":"url--1","nb_deps":2}]`,
+		`[{"type":"url","id":"url--1","nb_deps":1}]`,
+	}
+	if diff := cmp.Diff(want, parts); diff != "" || len(got.Incompatible) > 0 {
+		t.Errorf("Split() leaves out %v, parts (-want +got):\n%s", got.Incompatible, diff)
 	}
 }
 

@@ -72,7 +72,7 @@ func EnrichAll(ctx context.Context, o EnrichOptions, observables []observable.Ob
 
 	local := local{jobs: jobs}
 	hops := pipeline.Definition(pipeline.World{
-		Entities: local, Works: local, Labels: local, Intake: local, Envelope: local.envelope,
+		Entities: local, Works: local, Labels: local, Indicators: local, Countries: local, Intake: local, Envelope: local.envelope,
 		Risks: risks, Sources: sources(o.Config.IPQS, local, local, chosen.guard), Now: time.Now,
 		Lookups: inHand(o.Config), InHand: o.Config.Worker.Concurrency,
 		Scoring: chosen.scoring, Enrichment: chosen.enrichment, Posted: true,
@@ -177,7 +177,13 @@ type local struct {
 	jobs map[string]observable.Observable
 }
 
-func (l local) Entity(_ context.Context, id, _ string) (opencti.Entity, error) {
+// State is the observable alone: nothing was written about it.
+func (l local) State(_ context.Context, q opencti.StateQuery) (opencti.State, error) {
+	entity, err := l.entity(q.EntityID)
+	return opencti.State{Entity: entity}, err
+}
+
+func (l local) entity(id string) (opencti.Entity, error) {
 	one, ok := l.jobs[id]
 	if !ok {
 		return opencti.Entity{}, opencti.ErrNotFound
@@ -239,8 +245,12 @@ func (local) Announce(context.Context, string, int, bool) (opencti.WorkState, er
 }
 func (local) EnsureLabel(context.Context, string, string) error         { return nil }
 func (local) RemoveLabel(context.Context, string, string, string) error { return nil }
-func (local) IndicatorLabels(context.Context, string, string) ([]opencti.Label, error) {
-	return nil, nil
+func (local) PatchIndicator(context.Context, string, opencti.IndicatorPatch, string) error {
+	return nil
+}
+
+func (local) Country(context.Context, string, string) (opencti.Country, bool, error) {
+	return opencti.Country{}, false, nil
 }
 func (local) Push(context.Context, [][]byte) error { return nil }
 func (local) envelope(_ opencti.PushOptions, bundle []byte) ([]byte, error) {

@@ -130,16 +130,6 @@ func (l *labels) RemoveLabel(ctx context.Context, id, labelID, draftID string) e
 	return err
 }
 
-// IndicatorLabels returns none where OpenCTI does not let us see them.
-func (l *labels) IndicatorLabels(ctx context.Context, id, draftID string) ([]opencti.Label, error) {
-	found, err := l.client.IndicatorLabels(ctx, id, draftID)
-	if notOurs(err) {
-		l.logger.WarnContext(ctx, "OpenCTI does not let us see an indicator's labels", slog.String("id", id), slog.Any("error", err))
-		return nil, nil
-	}
-	return found, err
-}
-
 // notOurs reports whether asking again would change nothing, and only for this one thing.
 func notOurs(err error) bool {
 	return errors.Is(err, opencti.ErrForbidden) || errors.Is(err, opencti.ErrRefused) || errors.Is(err, opencti.ErrNotFound)

@@ -520,7 +520,7 @@ func TestPingDoesNotWaitBehindJobs(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var asking sync.WaitGroup
 	for range jobs {
-		asking.Go(func() { _, _ = client.Entity(ctx, "ipv4-addr--1", "") })
+		asking.Go(func() { _, _ = client.State(ctx, opencti.StateQuery{EntityID: "ipv4-addr--1"}) })
 	}
 	for range jobs {
 		<-hanging

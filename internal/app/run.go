@@ -164,8 +164,12 @@ func newWorker(o Options) (*worker, error) {
 		Risks:     explainedRisks{risks, risks.breaker.State, meters},
 		Sources:   sources(o.Config.IPQS, client, client, chosen.guard),
 		Labels:    newLabels(client, o.Logger),
-		Envelope:  envelope(o.Config.Connector, w.presence),
-		Now:       o.Now,
+
+		Indicators: indicators{client, o.Logger},
+		Countries:  &countries{client: client, logger: o.Logger, now: o.Now},
+
+		Envelope: envelope(o.Config.Connector, w.presence),
+		Now:      o.Now,
 
 		Posted: o.Config.Connector.Callback.On,
 
@@ -292,11 +296,13 @@ func choices(c config.Config) (choice, error) {
 		scoring: stages.Scoring{Model: model, FlagLabels: flags},
 		enrichment: stages.Enrichment{
 			DefaultTLP:          defaultTLP,
-			Confidence:          c.Connector.ConfidenceLevel,
+			Confidence:          new(c.Connector.ConfidenceLevel),
 			IPRelationships:     c.IPQS.IPAddRelationships,
 			DomainRelationships: c.IPQS.DomainAddRelationships,
 			Countries:           c.IPQS.IPAddCountry,
+			Score:               stages.ScorePolicy(c.IPQS.ScorePolicy),
 			IndicatorFrom:       c.IPQS.IndicatorMinScore,
+			Revive:              stages.RevivePolicy(c.IPQS.IndicatorRevive),
 			DetectFrom:          c.IPQS.DetectionMinScore,
 			Personal:            c.IPQS.IncludePersonalData,
 		},

@@ -120,9 +120,9 @@ func TestStandins(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		entity, err := client.Entity(ctx, request.EntityID, "")
-		if err != nil || entity.StandardID != request.EntityID || entity.Type != request.EntityType || entity.Value == "" {
-			t.Errorf("Entity(%s) = %+v, %v, want a %s", request.EntityID, entity, err, request.EntityType)
+		state, err := client.State(ctx, opencti.StateQuery{EntityID: request.EntityID})
+		if entity := state.Entity; err != nil || entity.StandardID != request.EntityID || entity.Type != request.EntityType || entity.Value == "" {
+			t.Errorf("State(%s) = %+v, %v, want a %s", request.EntityID, state, err, request.EntityType)
 		}
 		if err := opencti.NewWorks(client).Processed(ctx, request.WorkID, "done", false); err != nil {
 			t.Errorf("Processed() = %v", err)

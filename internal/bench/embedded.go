@@ -55,7 +55,13 @@ func (s *stub) Lookup(ctx context.Context, q ipqs.Query) (*ipqs.Report, error) {
 	return s.reports[q.Kind], nil
 }
 
-func (*stub) Entity(_ context.Context, id, _ string) (opencti.Entity, error) {
+// State is that of a platform that has the author and nothing else of the worker's.
+func (*stub) State(_ context.Context, q opencti.StateQuery) (opencti.State, error) {
+	entity, err := entityOf(q.EntityID)
+	return opencti.State{Entity: entity, Author: &opencti.Reference{ID: "1", StandardID: q.AuthorID}}, err
+}
+
+func entityOf(id string) (opencti.Entity, error) {
 	for _, k := range kinds {
 		if len(id) > len(k.typ) && id[:len(k.typ)] == k.typ {
 			h := hash(id)
@@ -78,8 +84,11 @@ func (*stub) Announce(context.Context, string, int, bool) (opencti.WorkState, er
 }
 func (*stub) EnsureLabel(context.Context, string, string) error         { return nil }
 func (*stub) RemoveLabel(context.Context, string, string, string) error { return nil }
-func (*stub) IndicatorLabels(context.Context, string, string) ([]opencti.Label, error) {
-	return nil, nil
+func (*stub) PatchIndicator(context.Context, string, opencti.IndicatorPatch, string) error {
+	return nil
+}
+func (*stub) Country(context.Context, string, string) (opencti.Country, bool, error) {
+	return opencti.Country{}, false, nil
 }
 func (*stub) Push(context.Context, [][]byte) error { return nil }
 
@@ -90,7 +99,7 @@ func envelope(o opencti.PushOptions, bundle []byte) ([]byte, error) {
 
 func (s *stub) definition() []pipeline.Hop {
 	return pipeline.Definition(pipeline.World{
-		Entities: s, Works: s, Labels: s, Intake: s, Envelope: envelope, Risks: s, Now: time.Now, Lookups: 16,
+		Entities: s, Works: s, Labels: s, Indicators: s, Countries: s, Intake: s, Envelope: envelope, Risks: s, Now: time.Now, Lookups: 16,
 		Policy: stages.Policy{
 			Scope: []string{"IPv4-Addr", "Domain-Name", "Email-Addr"}, MaxTLP: opencti.TLPAmber,
 		},

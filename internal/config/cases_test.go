@@ -72,7 +72,7 @@ func options(t *testing.T) map[string]option {
 		"CONNECTOR_AUTO_UPDATE":              yes(func(c *Config) *bool { return &c.Connector.AutoUpdate }),
 		"CONNECTOR_ONLY_CONTEXTUAL":          yes(func(c *Config) *bool { return &c.Connector.OnlyContextual }),
 		"CONNECTOR_SKIP_AS":                  {good: "error", bad: "skip", effect: func(c *Config) { c.Connector.SkipInError = true }},
-		"CONNECTOR_CONFIDENCE_LEVEL":         {good: "0", bad: "101", effect: func(c *Config) { c.Connector.ConfidenceLevel = new(0) }},
+		"CONNECTOR_CONFIDENCE_LEVEL":         {good: "0", bad: "101", effect: func(c *Config) { c.Connector.ConfidenceLevel = 0 }},
 		"CONNECTOR_QUEUE_PROTOCOL":           {good: "api", bad: "http", effect: func(c *Config) { c.Connector.PushByAPI = true }},
 		"CONNECTOR_LISTEN_PROTOCOL":          {good: "API", bad: "http", with: inCallback[1:2], effect: func(c *Config) { c.Connector.Callback.On, c.Connector.Callback.URI = true, "http://other" }},
 		"CONNECTOR_LISTEN_PROTOCOL_API_PORT": number("1", "0", 1, func(c *Config) *int { return &c.Connector.Callback.Port }),
@@ -93,12 +93,16 @@ func options(t *testing.T) map[string]option {
 		"IPQS_IP_ADD_COUNTRY":           yes(func(c *Config) *bool { return &c.IPQS.IPAddCountry }),
 		"IPQS_RISK_MODEL":               text("guidance", "strict", func(c *Config) *string { return &c.IPQS.RiskModel }),
 		"IPQS_FLAG_LABELS":              {good: "no", bad: "some", effect: func(c *Config) { c.IPQS.FlagLabels = new(false) }},
-		"IPQS_INDICATOR_MIN_SCORE":      number("51", "101", 51, func(c *Config) *int { return &c.IPQS.IndicatorMinScore }),
-		"IPQS_DETECTION_MIN_SCORE":      {good: "90", bad: "-1", effect: func(c *Config) { c.IPQS.DetectionMinScore = new(90) }},
-		"IPQS_INCLUDE_PERSONAL_DATA":    yes(func(c *Config) *bool { return &c.IPQS.IncludePersonalData }),
-		"IPQS_DEFAULT_TLP":              {good: "green", bad: "purple", effect: func(c *Config) { c.IPQS.DefaultTLP = "TLP:GREEN" }},
-		"IPQS_MAX_TLP":                  {good: "red", bad: "purple", effect: func(c *Config) { c.IPQS.MaxTLP = "TLP:RED" }},
-		"IPQS_SKIP_PRIVATE":             {good: "yes", bad: "0", effect: func(*Config) {}}, // it has none
+		"IPQS_SCORE_POLICY":             {good: "Keep", bad: "lower", effect: func(c *Config) { c.IPQS.ScorePolicy = "keep" }},
+		"IPQS_INDICATOR_MIN_SCORE": {good: "51, url=75", bad: "51,asn=3", effect: func(c *Config) {
+			c.IPQS.IndicatorMinScore = map[string]int{"ip": 51, "email": 51, "phone": 51, "url": 75, "leak": 51, "file": 51}
+		}},
+		"IPQS_INDICATOR_REVIVE":      {good: "never", bad: "sometimes", effect: func(c *Config) { c.IPQS.IndicatorRevive = "never" }},
+		"IPQS_DETECTION_MIN_SCORE":   {good: "90", bad: "-1", effect: func(c *Config) { c.IPQS.DetectionMinScore = new(90) }},
+		"IPQS_INCLUDE_PERSONAL_DATA": yes(func(c *Config) *bool { return &c.IPQS.IncludePersonalData }),
+		"IPQS_DEFAULT_TLP":           {good: "green", bad: "purple", effect: func(c *Config) { c.IPQS.DefaultTLP = "TLP:GREEN" }},
+		"IPQS_MAX_TLP":               {good: "red", bad: "purple", effect: func(c *Config) { c.IPQS.MaxTLP = "TLP:RED" }},
+		"IPQS_SKIP_PRIVATE":          {good: "yes", bad: "0", effect: func(*Config) {}}, // it has none
 		"IPQS_EXCLUDE": {good: "example.com, 203.0.113.0/24", bad: "example.com, 203.0.113.0/33", effect: func(c *Config) {
 			c.IPQS.Exclude = []string{"example.com", "203.0.113.0/24"}
 		}},

@@ -55,8 +55,8 @@ type Connector struct {
 	Callback Callback
 	// SkipInError says whether a skipped job ends its work in error instead of completing it.
 	SkipInError bool
-	// ConfidenceLevel is the confidence of what we create, 0 to 100; nil leaves it to OpenCTI.
-	ConfidenceLevel *int
+	// ConfidenceLevel is the confidence of new objects, 0 to 100.
+	ConfidenceLevel int
 	// LogLevel is the least level that is logged.
 	LogLevel slog.Level
 	// MetricsPort is where the worker's state is served over HTTP; 0 is nowhere.
@@ -97,8 +97,13 @@ type IPQS struct {
 	RiskModel string
 	// FlagLabels says whether facts such as "tor" become labels; nil leaves it to the model.
 	FlagLabels *bool
-	// IndicatorMinScore is the least score that an indicator is made of.
-	IndicatorMinScore int
+	// ScorePolicy says when the score of IPQS replaces an observable's: "respect", "replace", "raise" or "keep".
+	ScorePolicy string
+	// IndicatorMinScore is the least score that an indicator is made of, by kind of answer: "ip", "email", "phone", "url",
+	// "leak" and "file".
+	IndicatorMinScore map[string]int
+	// IndicatorRevive says which revoked indicators become valid again: "expired", "always" or "never".
+	IndicatorRevive string
 	// DetectionMinScore is the least score whose indicators are for detection; nil leaves that to OpenCTI's users.
 	DetectionMinScore *int
 	// IncludePersonalData says whether notes tell what IPQS knows of people.

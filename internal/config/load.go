@@ -152,7 +152,7 @@ func asText(value any, kind Kind) (text, shape string) {
 		}
 		return "", "a YAML boolean (put it in quotes)"
 	case int, int64, uint64, float64:
-		if kind == Number {
+		if kind == Number || kind == Scores {
 			return fmt.Sprint(v), ""
 		}
 		return "", "a YAML number (put it in quotes)"

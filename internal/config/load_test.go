@@ -22,12 +22,13 @@ func defaults() Config {
 			ID: "9f8cb5ab-0a0c-4b2c-8b3d-2b0c6b1f7a11", Name: "IPQS Fraud and Risk Scoring", Type: "INTERNAL_ENRICHMENT",
 			Scope:       []string{"IPv4-Addr", "IPv6-Addr", "Email-Addr", "Url", "Domain-Name", "Phone-Number", "User-Account"},
 			Callback:    Callback{Port: 7070, Path: "/api/callback"},
-			MetricsPort: 9095, ExposeMetrics: true,
+			MetricsPort: 9095, ExposeMetrics: true, ConfidenceLevel: 50,
 		},
 		IPQS: IPQS{
 			PrivateKey: NewSecret("key-4711"), BaseURL: "https://www.ipqualityscore.com/api/json",
-			IPAddRelationships: true, DomainAddRelationships: true, RiskModel: "bands",
-			DefaultTLP: "TLP:CLEAR", MaxTLP: "TLP:AMBER", SkipPrivate: true, URLSend: "full",
+			IPAddRelationships: true, DomainAddRelationships: true, RiskModel: "bands", ScorePolicy: "respect", IndicatorRevive: "expired",
+			IndicatorMinScore: map[string]int{"ip": 26, "email": 26, "phone": 26, "url": 26, "leak": 26, "file": 26},
+			DefaultTLP:        "TLP:CLEAR", MaxTLP: "TLP:AMBER", SkipPrivate: true, URLSend: "full",
 			Email: EmailLookup{Timeout: 7 * time.Second}, URL: URLLookup{Timeout: 2 * time.Second},
 			Artifact: Artifact{MaxSize: 32 << 20, ScanWait: 10 * time.Minute},
 		},
@@ -65,7 +66,7 @@ ipqs: {private_key: key-4711, max_tlp: amber+strict, ip_add_country: true}
 mq: {host: rabbit, port: 5671, use_ssl: true}
 `,
 			want: func(c *Config) {
-				c.Connector.Auto, c.Connector.ConfidenceLevel = true, new(int)
+				c.Connector.Auto, c.Connector.ConfidenceLevel = true, 0
 				c.Connector.Scope = []string{"Url", "IPv4-Addr"}
 				c.IPQS.MaxTLP, c.IPQS.IPAddCountry = "TLP:AMBER+STRICT", true
 				c.MQ.Host, c.MQ.Port, c.MQ.UseSSL = "rabbit", 5671, new(true)

@@ -24,14 +24,15 @@ const (
 // Kind is the sort of value that an option takes.
 type Kind string
 
-// The kinds of options. In config.yml a Bool may be a YAML boolean, a Number a YAML number, a List a YAML list; all may
-// be written as text, as in a variable.
+// The kinds of options. In config.yml a Bool may be a YAML boolean, a Number or Scores a YAML number, a List a YAML list; all
+// may be written as text, as in a variable.
 const (
 	Text     Kind = "text"
 	URL      Kind = "URL"
 	Bool     Kind = "yes or no"
 	Number   Kind = "number"
 	List     Kind = "list"
+	Scores   Kind = "scores"
 	Duration Kind = "duration"
 )
 
@@ -187,11 +188,11 @@ func Table() []Option {
 			set:         into(func(c *Config) *bool { return &c.Connector.SkipInError }, parseEither("complete", "error")),
 		},
 		{
-			Env: "CONNECTOR_CONFIDENCE_LEVEL", Kind: Number, For: ForEnrich,
-			Description: "Confidence of the indicators, notes and relationships made; not set, OpenCTI decides.",
+			Env: "CONNECTOR_CONFIDENCE_LEVEL", Kind: Number, Default: "50", For: ForEnrich,
+			Description: "Confidence of new indicators, notes and relationships; existing ones keep a higher one.",
 			Accepts:     "a whole number from 0 to 100",
 			Most:        100,
-			set:         into(func(c *Config) **int { return &c.Connector.ConfidenceLevel }, optional(parseInt(0, 100))),
+			set:         into(func(c *Config) *int { return &c.Connector.ConfidenceLevel }, parseInt(0, 100)),
 		},
 		{
 			Env: "CONNECTOR_QUEUE_PROTOCOL", Kind: Text, Default: "amqp",
@@ -314,13 +315,6 @@ func Table() []Option {
 			set:         into(func(c *Config) **bool { return &c.IPQS.FlagLabels }, optional(parseBool)),
 		},
 		{
-			Env: "IPQS_INDICATOR_MIN_SCORE", Kind: Number, Default: "0", For: ForEnrich,
-			Description: "Least score to make an indicator of; 0 makes one of every score.",
-			Accepts:     "a whole number from 0 to 100",
-			Most:        100,
-			set:         into(func(c *Config) *int { return &c.IPQS.IndicatorMinScore }, parseInt(0, 100)),
-		},
-		{
 			Env: "IPQS_DETECTION_MIN_SCORE", Kind: Number, For: ForEnrich,
 			Description: "Least score whose indicators are marked for detection; not set, that is left to OpenCTI's users.",
 			Accepts:     "a whole number from 0 to 100",
@@ -366,7 +360,7 @@ func Table() []Option {
 			Words:       []string{"full", "without-query", "host"},
 			set:         into(func(c *Config) *string { return &c.IPQS.URLSend }, parseOneOf("full", "without-query", "host")),
 		},
-	}, lookupOptions(), creditOptions(), []Option{
+	}, graphOptions(), lookupOptions(), creditOptions(), []Option{
 		{
 			Env: "PLAYBOOK_MAX_WAIT", Kind: Duration, Default: "30s",
 			Description: "Time that a playbook waits for its enrichment; then it goes on without.",

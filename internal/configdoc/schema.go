@@ -89,6 +89,8 @@ func written(o config.Option) schema {
 		s["pattern"] = "^[0-9]*$"
 	case config.List:
 		s["type"] = []string{"array", "string"}
+	case config.Scores:
+		s["type"] = []string{"string", "integer"}
 	case config.URL, config.Duration:
 		// text already
 	case config.Text:

@@ -280,8 +280,8 @@ func (e *examination) confidence(user opencti.User) bool {
 		e.fail(checkToken, "the user "+user.Name+" has no max confidence level: OpenCTI refuses to create anything for them", where)
 	case *user.MaxConfidence == 0:
 		e.warn(checkToken, "the max confidence level of the user "+user.Name+" is 0: what is there is hardly ever updated", where)
-	case configured != nil && *configured > *user.MaxConfidence:
-		e.warn(checkToken, "CONNECTOR_CONFIDENCE_LEVEL is "+number(*configured)+", above the max confidence level of the user "+user.Name+", "+number(*user.MaxConfidence)+", which OpenCTI lowers it to",
+	case configured > *user.MaxConfidence:
+		e.warn(checkToken, "CONNECTOR_CONFIDENCE_LEVEL is "+number(configured)+", above the max confidence level of the user "+user.Name+", "+number(*user.MaxConfidence)+", which OpenCTI lowers it to",
 			"raise the user's level, or lower CONNECTOR_CONFIDENCE_LEVEL")
 	default:
 		return true

@@ -113,7 +113,7 @@ func (o object) id() string {
 	case "indicator":
 		return stix.IndicatorID(o.Pattern)
 	case "note":
-		return stix.NoteID(o.Content, o.Created)
+		return stix.NoteID(o.ObjectRefs[0])
 	case "relationship":
 		return stix.RelationshipID(o.RelationshipType, o.SourceRef, o.TargetRef)
 	case "autonomous-system":

@@ -53,7 +53,7 @@ func TestMetricsUnderLoad(t *testing.T) {
 		`ipqs_worker_queue_oldest_age_seconds{hop="publish"} 0`, `ipqs_worker_queue_consumers{hop="resolve"} 1`,
 		`ipqs_worker_breaker_state{state="closed"} 1`, `ipqs_worker_breaker_opened_total 0`,
 		`ipqs_worker_dependency_up{dependency="opencti"} 1`, `ipqs_worker_build_info{go_version="go`,
-		`http_client_request_duration_seconds_count{graphql_operation_name="Observable",`,
+		`http_client_request_duration_seconds_count{graphql_operation_name="State",`,
 		`ipqs_worker_lookups_total{event="asked",kind="ip"} `, "ipqs_worker_credits_spent_total ", "ipqs_worker_credits_left ",
 		"ipqs_worker_credits_reserve 100", "ipqs_worker_budget_limit 100000", "ipqs_worker_budget_spent ", "ipqs_worker_budget_reached 0",
 		"ipqs_worker_limiter_wait_seconds_count ", "ipqs_worker_limiter_window ", "ipqs_worker_limiter_under_way 0",

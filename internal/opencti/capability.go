@@ -9,6 +9,10 @@ type Capabilities struct {
 	PlaybookCompatible bool
 	// ListMarkings: markings, labels and organizations are plain lists; before, they are connections (edges, node).
 	ListMarkings bool
+	// IndicatorDecay: indicators have a decay history and a score that decay began with.
+	IndicatorDecay bool
+	// IndicatorFieldPatch: indicators are edited with indicatorFieldPatch; before, with indicatorEdit.
+	IndicatorFieldPatch bool
 	// ForceUpdate: an existing observable only takes our score when the message says update (before 6.0).
 	ForceUpdate bool
 	// MaxConfidence: users have a highest confidence, and without one nothing is created for them.
@@ -51,6 +55,9 @@ func gates() []gate {
 	return []gate{
 		{"5.11.0", "", func(c *Capabilities) *bool { return &c.PlaybookCompatible }},
 		{"5.12.24", "", func(c *Capabilities) *bool { return &c.ListMarkings }},
+		// 5.5.0 has neither, 5.12.33 has both. In between a release that refuses them is asked in the older way.
+		{"5.12.24", "", func(c *Capabilities) *bool { return &c.IndicatorDecay }},
+		{"5.6.0", "", func(c *Capabilities) *bool { return &c.IndicatorFieldPatch }},
 		{"", "6.0.0", func(c *Capabilities) *bool { return &c.ForceUpdate }},
 		{"6.0.0", "", func(c *Capabilities) *bool { return &c.MaxConfidence }},
 		{"6.0.10", "", func(c *Capabilities) *bool { return &c.BundleType }},

@@ -16,6 +16,8 @@ func TestCapabilities(t *testing.T) {
 	}{
 		{"playbook_compatible, playbookStepExecution, internal.playbook", "5.10.3", "5.11.0", "", func(c Capabilities) bool { return c.PlaybookCompatible }},
 		{"markings, labels and organizations as lists", "5.12.23", "5.12.24", "", func(c Capabilities) bool { return c.ListMarkings }},
+		{"decay history of indicators", "5.12.23", "5.12.24", "", func(c Capabilities) bool { return c.IndicatorDecay }},
+		{"indicatorFieldPatch", "5.5.0", "5.6.0", "", func(c Capabilities) bool { return c.IndicatorFieldPatch }},
 		{"update has to be forced before 6.0", "", "5.4.1", "6.0.0", func(c Capabilities) bool { return c.ForceUpdate }},
 		{"users have a highest confidence", "5.12.33", "6.0.0", "", func(c Capabilities) bool { return c.MaxConfidence }},
 		{"bundle_type in the envelope", "6.0.9", "6.0.10", "", func(c Capabilities) bool { return c.BundleType }},

@@ -85,7 +85,7 @@ func TestRequestShape(t *testing.T) {
 	if _, err := c.About(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Entity(t.Context(), "e", "draft-1"); err != nil {
+	if _, err := c.State(t.Context(), StateQuery{EntityID: "e", DraftID: "draft-1"}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"", "draft-1"}, drafts); diff != "" {

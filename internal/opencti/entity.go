@@ -2,8 +2,6 @@ package opencti
 
 import (
 	"bytes"
-	"cmp"
-	"context"
 	"encoding/json"
 )
 
@@ -23,12 +21,20 @@ type Entity struct {
 	Artifact *Artifact `json:"artifact,omitempty"`
 	// Score is 0 to 100, nil when the entity has none.
 	Score *int `json:"score,omitempty"`
+	// Author is the identity that the platform shows as its author, nil where there is none.
+	Author *Reference `json:"author,omitempty"`
 	// CreatedAt is when the platform first had it, RFC 3339, as the platform writes it.
 	CreatedAt string    `json:"created,omitempty"`
 	Markings  []Marking `json:"markings,omitempty"`
 	Labels    []Label   `json:"labels,omitempty"`
 	// Organizations are the STIX ids of those the entity is shared with (granted_refs).
 	Organizations []string `json:"orgs,omitempty"`
+}
+
+// Reference names an object of the platform: by its internal id, and by its STIX id.
+type Reference struct {
+	ID         string `json:"id,omitempty"`
+	StandardID string `json:"standard,omitempty"`
 }
 
 // Account is what identifies a User-Account. It has no password: see [Client.Credential].
@@ -62,55 +68,6 @@ type Marking struct {
 	Definition string `json:"def,omitempty"`
 	// Order ranks markings within a family, the strictest highest.
 	Order int `json:"order,omitempty"`
-}
-
-// Entity reads an observable by internal id, standard id or any STIX id, inside a draft unless draftID is empty.
-// ErrNotFound means that it does not exist, that the connector's user may not see it, or that it is no observable.
-func (c *Client) Entity(ctx context.Context, id, draftID string) (Entity, error) {
-	var answer struct {
-		Observable *struct {
-			ID         string `json:"id"`
-			StandardID string `json:"standard_id"`
-			Type       string `json:"entity_type"`
-			Value      string `json:"observable_value"`
-			CreatedAt  string `json:"created_at"`
-			Score      *int   `json:"x_opencti_score"`
-			Markings   refs[struct {
-				ID         string `json:"standard_id"`
-				Type       string `json:"definition_type"`
-				Definition string `json:"definition"`
-				Order      int    `json:"x_opencti_order"`
-			}] `json:"objectMarking"`
-			Labels        refs[Label] `json:"objectLabel"`
-			Organizations refs[struct {
-				ID string `json:"standard_id"`
-			}] `json:"objectOrganization"`
-			accountFields
-			artifactFields
-		} `json:"stixCyberObservable"`
-	}
-	op, err := c.doFirst(ctx, []operation{opObservable, opObservableLegacy}, map[string]any{"id": id}, draftID, &answer)
-	if err != nil {
-		return Entity{}, err
-	}
-	o := answer.Observable
-	if o == nil {
-		return Entity{}, nothing(op)
-	}
-	entity := Entity{ID: o.ID, StandardID: o.StandardID, Type: o.Type, Value: o.Value, Score: o.Score, CreatedAt: o.CreatedAt}
-	entity.Account = o.account(o.Type)
-	entity.Artifact = o.artifact(o.Type)
-	if entity.Account != nil {
-		entity.Value = cmp.Or(entity.Account.Login, entity.Account.UserID)
-	}
-	for _, m := range o.Markings {
-		entity.Markings = append(entity.Markings, Marking(m))
-	}
-	entity.Labels = append(entity.Labels, o.Labels...)
-	for _, g := range o.Organizations {
-		entity.Organizations = append(entity.Organizations, g.ID)
-	}
-	return entity, nil
 }
 
 // refs reads a list of references in both of its shapes: a plain list, or the connection that releases before 5.12.24

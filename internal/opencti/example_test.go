@@ -35,7 +35,8 @@ func Example() {
 	// Somebody creates an observable, and the platform asks for it.
 	_, _ = platform.Enrich(ctx, platform.AddObservable(openctitest.Observable{Type: "IPv4-Addr", Value: "198.51.100.7"}), openctitest.Auto)
 	request, _ := opencti.DecodeRequest(<-broker.Jobs())
-	entity, _ := client.Entity(ctx, request.EntityID, request.DraftID)
+	found, _ := client.State(ctx, opencti.StateQuery{EntityID: request.EntityID, DraftID: request.DraftID})
+	entity := found.Entity
 	fmt.Println("asked for", entity.Type, entity.Value)
 
 	works := opencti.NewWorks(client)
@@ -52,8 +53,8 @@ func Example() {
 	_ = works.Processed(ctx, request.WorkID, "Risk CRITICAL", false)
 
 	_ = platform.WaitWorks(ctx, 1)
-	entity, _ = client.Entity(ctx, request.EntityID, "")
-	fmt.Println("score", *entity.Score)
+	found, _ = client.State(ctx, opencti.StateQuery{EntityID: request.EntityID})
+	fmt.Println("score", *found.Entity.Score)
 	// Output:
 	// OpenCTI 7.260817.0
 	// jobs come from listen_c1

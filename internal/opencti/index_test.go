@@ -74,7 +74,7 @@ func differences() []shown {
 	return []shown{
 		{"5.4: registration, ping, works, envelope, ids, names of exchanges and queues", []string{"internal/opencti TestBaselineOfEveryRelease"}},
 		{"5.12.24: markings, labels and organizations as lists", []string{
-			"internal/opencti TestCapabilities/markings, labels and organizations as lists", "internal/opencti TestEntity",
+			"internal/opencti TestCapabilities/markings, labels and organizations as lists", "internal/opencti TestState_entity",
 		}},
 		{"5.7.0: relationAdd takes StixRefRelationshipAddInput", []string{
 			"internal/opencti TestNeverAsked/relationAdd, whose input type changed in 5.7.0",
@@ -85,7 +85,7 @@ func differences() []shown {
 		}},
 		{"6.0.0: event_type and entity_type in jobs, applicant_id null, confidence taken from the user", []string{
 			"internal/opencti TestDecodeJobOfEachRelease", "internal/standin TestEveryReleaseTriggerAndEnd",
-			"internal/standin TestConfidenceIsTheUsersUnlessConfigured",
+			"internal/standin TestConfidence_ofNewObjects",
 			"internal/opencti TestCapabilities/update has to be forced before 6.0",
 		}},
 		{"6.2.0: trigger filters replace auto", []string{
@@ -122,7 +122,7 @@ func differences() []shown {
 		{"6.8.9: auto_update, enrichment_resolution, mode, trigger, stix_entity, stix_objects", []string{
 			"internal/opencti TestCapabilities/auto_update", "internal/opencti TestCapabilities/enrichment_resolution",
 			"internal/opencti TestRegisterInput", "internal/opencti TestDecodeJobOfEachRelease", "internal/opencti/openctitest TestJobs",
-			"internal/standin TestOurOwnChangeChangesNothingTheSecondTime",
+			"internal/standin TestOwnUpdate_isSkipped",
 		}},
 		{"6.9.19: opencti-work-id, WORK_NOT_ALIVE", []string{
 			"internal/opencti TestHeadersOfTheWorkerAreNeverSent", "internal/opencti TestErrorIs",
@@ -138,7 +138,7 @@ func differences() []shown {
 		}},
 		{"7.260527: xtm_one_intent", []string{"internal/opencti TestNeverAsked/xtm_one_intent of 7.260527"}},
 		{"7.260529: access is checked before automatic jobs", []string{
-			"internal/opencti/openctitest TestAutomaticJobsOfEachRelease", "internal/opencti TestEntity",
+			"internal/opencti/openctitest TestAutomaticJobsOfEachRelease", "internal/opencti TestState_entity",
 		}},
 		{"7.260615: entity_type in playbook jobs", []string{"internal/opencti TestDecodeJobOfEachRelease"}},
 		{"7.260807: labelAdd leaves an existing colour", []string{"internal/opencti TestEnsureLabel"}},

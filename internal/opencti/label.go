@@ -38,18 +38,3 @@ func (c *Client) RemoveLabel(ctx context.Context, id, labelID, draftID string) e
 	}
 	return nil
 }
-
-// IndicatorLabels returns the labels of the indicator with that id (internal, or STIX), none where there is none that the
-// connector's user may see.
-func (c *Client) IndicatorLabels(ctx context.Context, id, draftID string) ([]Label, error) {
-	var answer struct {
-		Indicator *struct {
-			Labels refs[Label] `json:"objectLabel"`
-		} `json:"indicator"`
-	}
-	documents := []operation{opIndicatorLabels, opIndicatorLabelsLegacy}
-	if _, err := c.doFirst(ctx, documents, map[string]any{"id": id}, draftID, &answer); err != nil || answer.Indicator == nil {
-		return nil, err
-	}
-	return answer.Indicator.Labels, nil
-}

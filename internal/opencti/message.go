@@ -19,8 +19,8 @@ const maxText = 4096
 
 // Request is what OpenCTI asked, the job message of listen_<connector id>. Every field may be empty: which of them are
 // there depends on the release and on what triggered the job. It travels between hops, so its keys are short. The
-// message's stix_entity is not kept: it shows the entity as the user who triggered the job sees it, and we read it as
-// ourselves.
+// message's stix_entity is not kept (see [StixEntity]): it shows the entity as the user who triggered the job sees it, and we
+// read it as ourselves.
 type Request struct {
 	// WorkID is the platform's record of the request; playbook jobs have none.
 	WorkID string `json:"work,omitempty"`
@@ -40,6 +40,27 @@ type Request struct {
 	EntityType string `json:"type,omitempty"`
 	// Playbook is set when, and only when, a playbook asks.
 	Playbook *Playbook `json:"playbook,omitempty"`
+}
+
+// maxStixEntity bounds the STIX object that [StixEntity] returns, and the message it looks for it in, in bytes: an artifact can
+// carry its content.
+const maxStixEntity = 256 << 10
+
+// StixEntity returns the STIX object of the entity in a job message: it is encoded in a string there, from 6.8.9 on. It returns
+// nil where there is none, and for one that is longer than 256 KiB.
+func StixEntity(message []byte) []byte {
+	if len(message) > maxStixEntity {
+		return nil
+	}
+	var m struct {
+		Event struct {
+			StixEntity string `json:"stix_entity"`
+		} `json:"event"`
+	}
+	if err := json.Unmarshal(message, &m); err != nil || m.Event.StixEntity == "" {
+		return nil
+	}
+	return []byte(m.Event.StixEntity)
 }
 
 // Playbook is the step of a playbook that waits for our answer.

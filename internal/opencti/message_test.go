@@ -106,6 +106,24 @@ func TestDecodeRequest(t *testing.T) {
 	}
 }
 
+func TestStixEntity(t *testing.T) {
+	t.Parallel()
+	for message, want := range map[string]string{
+		`{"event":{"stix_entity":"{\"type\":\"url\"}"}}`: `{"type":"url"}`,
+		`{"event":{"stix_entity":""}}`:                   "",
+		`{"event":{"stix_entity":null}}`:                 "",
+		`{"event":{"stix_entity":{}}}`:                   "",
+		`{"event":{}}`:                                   "",
+		`[]`:                                             "",
+		`{`:                                              "",
+		`{"event":{"stix_entity":"` + strings.Repeat("x", 256<<10) + `"}}`: "",
+	} {
+		if got := string(StixEntity([]byte(message))); got != want {
+			t.Errorf("StixEntity(%.60s) = %.60q, want %q", message, got, want)
+		}
+	}
+}
+
 func TestDecodeRequestBroken(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

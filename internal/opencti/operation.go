@@ -59,20 +59,28 @@ var (
 		name: "Ping", in: func(c Capabilities) bool { return c.ConnectorInfo },
 		gate: func(c *Capabilities) *bool { return &c.ConnectorInfo }, names: []string{"connectorInfo", "ConnectorInfoInput"},
 	}
-	opPingLegacy       = operation{name: "PingLegacy"}
-	opObservable       = operation{name: "Observable", in: func(c Capabilities) bool { return c.ListMarkings }}
-	opObservableLegacy = operation{name: "ObservableLegacy", in: func(c Capabilities) bool { return !c.ListMarkings }}
-	opCredential       = operation{name: "Credential"}
-	opWorkReceived     = operation{name: "WorkReceived"}
-	opWorkProcessed    = operation{name: "WorkProcessed"}
-	opWorkExpect       = operation{name: "WorkExpect"}
-	opWorkReport       = operation{name: "WorkReport"}
-	opWork             = operation{name: "Work"}
-	opLabelAdd         = operation{name: "LabelAdd"}
-	opLabelRemove      = operation{name: "LabelRemove"}
+	opPingLegacy = operation{name: "PingLegacy"}
+	opState      = operation{
+		name: "State", in: func(c Capabilities) bool { return c.ListMarkings && c.IndicatorDecay },
+		gate: func(c *Capabilities) *bool { return &c.IndicatorDecay }, names: []string{"decay_base_score", "decay_history"},
+	}
+	opStatePlain    = operation{name: "StatePlain", in: func(c Capabilities) bool { return c.ListMarkings }}
+	opStateLegacy   = operation{name: "StateLegacy", in: func(c Capabilities) bool { return !c.ListMarkings }}
+	opCountries     = operation{name: "Countries"}
+	opCredential    = operation{name: "Credential"}
+	opWorkReceived  = operation{name: "WorkReceived"}
+	opWorkProcessed = operation{name: "WorkProcessed"}
+	opWorkExpect    = operation{name: "WorkExpect"}
+	opWorkReport    = operation{name: "WorkReport"}
+	opWork          = operation{name: "Work"}
+	opLabelAdd      = operation{name: "LabelAdd"}
+	opLabelRemove   = operation{name: "LabelRemove"}
 
-	opIndicatorLabels       = operation{name: "IndicatorLabels", in: func(c Capabilities) bool { return c.ListMarkings }}
-	opIndicatorLabelsLegacy = operation{name: "IndicatorLabelsLegacy", in: func(c Capabilities) bool { return !c.ListMarkings }}
+	opIndicatorPatch = operation{
+		name: "IndicatorPatch", in: func(c Capabilities) bool { return c.IndicatorFieldPatch },
+		gate: func(c *Capabilities) *bool { return &c.IndicatorFieldPatch }, names: []string{"indicatorFieldPatch"},
+	}
+	opIndicatorPatchLegacy = operation{name: "IndicatorPatchLegacy", in: func(c Capabilities) bool { return !c.IndicatorFieldPatch }}
 
 	opPlaybookStep = operation{
 		name: "PlaybookStep", in: func(c Capabilities) bool { return c.EventID },

@@ -16,9 +16,9 @@ import (
 
 func operations() []operation {
 	return []operation{
-		opAbout, opRegister, opPing, opPingLegacy, opObservable, opObservableLegacy, opCredential, opWorkReceived, opWorkProcessed, opWorkExpect,
+		opAbout, opRegister, opPing, opPingLegacy, opState, opStatePlain, opStateLegacy, opCountries, opCredential, opWorkReceived, opWorkProcessed, opWorkExpect,
 		opWorkReport, opWork, opLabelAdd, opPlaybookStep, opPlaybookStepLegacy,
-		opRegisterForCallback, opBundlePush, opBundlePushLegacy, opLabelRemove, opIndicatorLabels, opIndicatorLabelsLegacy,
+		opRegisterForCallback, opBundlePush, opBundlePushLegacy, opLabelRemove, opIndicatorPatch, opIndicatorPatchLegacy,
 		opMe, opMeLegacy, opRegistered, opRegisteredCallback, opRegisteredPlaybook, opRegisteredLegacy,
 	}
 }

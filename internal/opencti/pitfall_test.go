@@ -70,7 +70,7 @@ func TestPitfalls(t *testing.T) {
 				_, err := r.client.Register(t.Context(), opencti.Connector{ID: connectorID, Name: "IPQS"})
 				return err
 			},
-			"Observable":    func() error { _, err := r.client.Entity(t.Context(), "x", ""); return err },
+			"State":         func() error { _, err := r.entity("x", ""); return err },
 			"WorkProcessed": func() error { return r.works.Processed(t.Context(), r.job("198.51.100.7").WorkID, "done", false) },
 			"LabelAdd":      func() error { return r.client.EnsureLabel(t.Context(), "l", "#010203") },
 		} {

@@ -68,8 +68,8 @@ func TestNamesComeFromRegistration(t *testing.T) {
 	}
 }
 
-// TestEntity: lists and edges, an entity in a draft, one that may not be seen.
-func TestEntity(t *testing.T) {
+// TestState_entity: lists and edges, an entity in a draft, one that may not be seen.
+func TestState_entity(t *testing.T) {
 	t.Parallel()
 	onEach(t, []string{"5.4.1", "5.12.23", "5.12.24", "6.4.0", "7.260817.0"}, func(t *testing.T, r *rig) {
 		score := 50
@@ -81,9 +81,9 @@ func TestEntity(t *testing.T) {
 		plain := r.platform.AddObservable(openctitest.Observable{Type: "Domain-Name", Value: "example.com", CreatedAt: created})
 		hidden := r.platform.AddObservable(openctitest.Observable{Type: "Domain-Name", Value: "hidden.example", Hidden: true})
 
-		got, err := r.client.Entity(t.Context(), full, "")
+		got, err := r.entity(full, "")
 		if err != nil {
-			t.Fatalf("Entity() failed: %v", err)
+			t.Fatalf("State() failed: %v", err)
 		}
 		want := opencti.Entity{
 			ID: got.ID, StandardID: full, Type: "IPv4-Addr", Value: "198.51.100.7", Score: &score, CreatedAt: created,
@@ -95,19 +95,19 @@ func TestEntity(t *testing.T) {
 			Organizations: []string{organization},
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("Entity() (-want +got):\n%s", diff)
+			t.Errorf("State() (-want +got):\n%s", diff)
 		}
-		if again, err := r.client.Entity(t.Context(), got.ID, ""); err != nil || again.StandardID != full {
-			t.Errorf("Entity() by internal id = %+v, %v, want the same", again, err)
+		if again, err := r.entity(got.ID, ""); err != nil || again.StandardID != full {
+			t.Errorf("State() by internal id = %+v, %v, want the same", again, err)
 		}
-		got, err = r.client.Entity(t.Context(), plain, "")
+		got, err = r.entity(plain, "")
 		want = opencti.Entity{ID: got.ID, StandardID: plain, Type: "Domain-Name", Value: "example.com", CreatedAt: created}
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
-			t.Errorf("Entity() without anything (-want +got, %v):\n%s", err, diff)
+			t.Errorf("State() without anything (-want +got, %v):\n%s", err, diff)
 		}
 		for _, id := range []string{hidden, "ipv4-addr--00000000-0000-4000-8000-000000000000"} {
-			if _, err := r.client.Entity(t.Context(), id, ""); !errors.Is(err, opencti.ErrNotFound) {
-				t.Errorf("Entity(%s) error = %v, want ErrNotFound", id, err)
+			if _, err := r.entity(id, ""); !errors.Is(err, opencti.ErrNotFound) {
+				t.Errorf("State(%s) error = %v, want ErrNotFound", id, err)
 			}
 		}
 	})
@@ -118,11 +118,11 @@ func TestAlwaysSendDraftHeader(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, "6.4.0")
 	id := r.platform.AddObservable(openctitest.Observable{Type: "IPv4-Addr", Value: "198.51.100.7", DraftID: "draft-1"})
-	if _, err := r.client.Entity(t.Context(), id, ""); !errors.Is(err, opencti.ErrNotFound) {
-		t.Errorf("Entity() outside the draft error = %v, want ErrNotFound", err)
+	if _, err := r.entity(id, ""); !errors.Is(err, opencti.ErrNotFound) {
+		t.Errorf("State() outside the draft error = %v, want ErrNotFound", err)
 	}
-	if _, err := r.client.Entity(t.Context(), id, "draft-1"); err != nil {
-		t.Errorf("Entity() in the draft failed: %v", err)
+	if _, err := r.entity(id, "draft-1"); err != nil {
+		t.Errorf("State() in the draft failed: %v", err)
 	}
 	if _, err := r.platform.EnrichInDraft(t.Context(), id, openctitest.Manual, "draft-1"); err != nil {
 		t.Fatal(err)
@@ -223,7 +223,7 @@ func TestRemoveLabel(t *testing.T) {
 	t.Parallel()
 	onEach(t, []string{"5.4.1", "6.4.0", "7.260817.0"}, func(t *testing.T, r *rig) {
 		id := r.platform.AddObservable(openctitest.Observable{Type: "Url", Value: "https://example.com/", Labels: []string{"a", "b"}})
-		entity, err := r.client.Entity(t.Context(), id, "")
+		entity, err := r.entity(id, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -234,10 +234,6 @@ func TestRemoveLabel(t *testing.T) {
 		}
 		if o, _ := r.platform.Observable(id); !slices.Equal(o.Labels, []string{"b"}) {
 			t.Errorf("labels = %q, want b alone", o.Labels)
-		}
-		labels, err := r.client.IndicatorLabels(t.Context(), "indicator--00000000-0000-4000-8000-000000000000", "")
-		if err != nil || labels != nil {
-			t.Errorf("IndicatorLabels() of none = %v, %v, want nothing", labels, err)
 		}
 		if err := r.client.RemoveLabel(t.Context(), "url--00000000-0000-4000-8000-000000000000", "label-a", ""); !errors.Is(err, opencti.ErrRefused) {
 			t.Errorf("RemoveLabel() of nothing error = %v, want ErrRefused", err)

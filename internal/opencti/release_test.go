@@ -52,9 +52,9 @@ func TestValuesAreAsThePlatformHasThem(t *testing.T) {
 	for version, want := range map[string]string{"6.2.4": "MiXed.Example", "6.2.5": "mixed.example", "7.260817.0": "mixed.example"} {
 		r := newRig(t, version)
 		id := r.platform.AddObservable(openctitest.Observable{Type: "Domain-Name", Value: "MiXed.Example"})
-		entity, err := r.client.Entity(t.Context(), id, "")
+		entity, err := r.entity(id, "")
 		if err != nil || entity.Value != want || entity.StandardID != id {
-			t.Errorf("%s: Entity() = %q, %s, %v, want %q, %s", version, entity.Value, entity.StandardID, err, want, id)
+			t.Errorf("%s: State() = %q, %s, %v, want %q, %s", version, entity.Value, entity.StandardID, err, want, id)
 		}
 	}
 }

@@ -88,6 +88,12 @@ func (r *rig) since(version string) bool {
 	return r.platform.Version().Compare(bound) >= 0
 }
 
+// entity reads an observable, and nothing that the connector writes about it.
+func (r *rig) entity(id, draftID string) (opencti.Entity, error) {
+	state, err := r.client.State(r.t.Context(), opencti.StateQuery{EntityID: id, DraftID: draftID})
+	return state.Entity, err
+}
+
 // job has an observable enriched because somebody asks for it, and returns the request as decoded.
 func (r *rig) job(value string) opencti.Request { return r.request(value, openctitest.Manual) }
 

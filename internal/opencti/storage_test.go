@@ -33,12 +33,12 @@ func TestAnAccountIsReadWithoutItsPassword(t *testing.T) {
 		}
 		for _, tt := range tests {
 			id := r.platform.AddObservable(openctitest.Observable{Type: "User-Account", Account: &tt.account})
-			entity, err := r.client.Entity(t.Context(), id, "")
+			entity, err := r.entity(id, "")
 			if err != nil {
-				t.Fatalf("Entity() of one with %s = %v, want no error", tt.name, err)
+				t.Fatalf("State() of one with %s = %v, want no error", tt.name, err)
 			}
 			if diff := cmp.Diff(&tt.want, entity.Account); diff != "" || entity.Value != tt.value {
-				t.Errorf("Entity() of one with %s has the value %q, want %q, and the account (-want +got):\n%s", tt.name, entity.Value, tt.value, diff)
+				t.Errorf("State() of one with %s has the value %q, want %q, and the account (-want +got):\n%s", tt.name, entity.Value, tt.value, diff)
 			}
 			if wire, err := json.Marshal(entity); err != nil || strings.Contains(string(wire), "4711") {
 				t.Errorf("entity with %s = %s, %v, want it without the password", tt.name, wire, err)
@@ -164,7 +164,7 @@ func TestAnArtifactIsReadWithItsHashesAndFiles(t *testing.T) {
 		id := r.platform.AddObservable(openctitest.Observable{
 			Type: "Artifact", Value: "sample.bin", Artifact: &openctitest.Artifact{SHA256: "ab12", FileID: "import/Artifact/1/sample.bin", Size: 7},
 		})
-		entity, err := r.client.Entity(t.Context(), id, "")
+		entity, err := r.entity(id, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +172,7 @@ func TestAnArtifactIsReadWithItsHashesAndFiles(t *testing.T) {
 			Hashes: map[string]string{"SHA-256": "ab12"}, Files: []opencti.File{{ID: "import/Artifact/1/sample.bin", Name: "sample.bin", Size: 7}},
 		}
 		if diff := cmp.Diff(want, entity.Artifact); diff != "" || entity.Account != nil {
-			t.Errorf("Entity() on %s (-want +got), account %v:\n%s", version, entity.Account, diff)
+			t.Errorf("State() on %s (-want +got), account %v:\n%s", version, entity.Account, diff)
 		}
 	}
 }

@@ -201,12 +201,15 @@ func (c *cell) ask(ctx context.Context, t *testing.T) {
 func (c *cell) checkCalls(t *testing.T) {
 	t.Helper()
 	want := map[string]int{"About": 1, "Register": 1}
-	read := "Observable"
+	read := "State"
 	if c.edges {
-		read = "ObservableLegacy"
+		read = "StateLegacy"
 	}
 	if c.trigger != "playbook" || c.end != "out of scope" { // a playbook's bundle says what it is about
 		want[read] = 1
+	}
+	if !c.updates && c.trigger != "playbook" && c.end != "out of scope" && c.end != "above TLP" {
+		want[read] = 2 // before 6.8.9 a job's message has no value, from which the ids of indicator and note follow
 	}
 	if c.end == "published" {
 		want["LabelAdd"] = 1 // for its colour

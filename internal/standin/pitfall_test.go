@@ -118,14 +118,13 @@ func TestEveryScoreIsAnInteger(t *testing.T) {
 	}
 }
 
-// TestConfidenceIsTheUsersUnlessConfigured: from 6.0 on the platform takes it from the user who imports; what is configured
-// goes on what has one, which observables have not.
-func TestConfidenceIsTheUsersUnlessConfigured(t *testing.T) {
+// TestConfidence_ofNewObjects: the configured one, 50 by default, on objects that have a confidence, which observables do not.
+func TestConfidence_ofNewObjects(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		environ []string
 		want    any
-	}{"not configured": {nil, nil}, "configured": {[]string{"CONNECTOR_CONFIDENCE_LEVEL=60"}, float64(60)}} {
+	}{"default": {nil, float64(50)}, "configured": {[]string{"CONNECTOR_CONFIDENCE_LEVEL=60"}, float64(60)}} {
 		for _, version := range []string{"5.12.33", "6.0.0", "7.260817.0"} {
 			t.Run(name+"/"+version, func(t *testing.T) {
 				t.Parallel()
@@ -167,35 +166,30 @@ func TestTriggerFiltersReplaceAuto(t *testing.T) {
 	}
 }
 
-// TestOurOwnChangeChangesNothingTheSecondTime: with auto_update what we import comes back as a change. Then we import the
-// same again, which the platform takes for no change, and that is the end of it.
-func TestOurOwnChangeChangesNothingTheSecondTime(t *testing.T) {
+// TestOwnUpdate_isSkipped: with CONNECTOR_AUTO_UPDATE the import of our own score and labels causes a job. It finds the verdict
+// applied and ends without a lookup and without an import, which would cause another job.
+func TestOwnUpdate_isSkipped(t *testing.T) {
 	t.Parallel()
 	ctx := limited(t)
 	to := &pushed{}
 	world := connect(ctx, t, standin.Options{}, to, nil, "CONNECTOR_AUTO_UPDATE=true")
-	world.IPQS.Script(ipqs.KindURL, value, scored("87"), scored("87"))
+	world.IPQS.Script(ipqs.KindURL, value, scored("87"))
 	id := world.Platform.AddObservable(openctitest.Observable{Type: "Domain-Name", Value: value, Labels: []string{"seen before"}})
-	var imports [2]map[string]any
-	var labels [2][]string
-	for i := range imports {
-		if _, err := world.Platform.Enrich(ctx, id, openctitest.AutoUpdate); err != nil {
+	var works [2]openctitest.Work
+	for i := range works {
+		work, err := world.Platform.Enrich(ctx, id, openctitest.AutoUpdate)
+		if err != nil {
 			t.Fatal(err)
 		}
 		if err := world.Platform.WaitWorks(ctx, i+1); err != nil {
 			t.Fatal(err)
 		}
-		all := objectsOf(t, to.all(t), "domain-name")
-		o, _ := world.Platform.Observable(id)
-		imports[i], labels[i] = all[len(all)-1], o.Labels
+		works[i], _ = world.Platform.Work(work)
 	}
-	if diff := cmp.Diff(imports[0], imports[1]); diff != "" {
-		t.Errorf("the observable's second import (-first +second):\n%s", diff)
+	if works[0].Imported == 0 || works[1].Imported != 0 || len(works[1].Errors) > 0 {
+		t.Errorf("works = %+v, want objects of the first, and none and no error of the second", works)
 	}
-	if diff := cmp.Diff(labels[0], labels[1]); diff != "" {
-		t.Errorf("its labels after it (-first +second):\n%s", diff)
-	}
-	if notes := objectsOf(t, to.all(t), "note"); len(notes) != 2 || notes[0]["id"] != notes[1]["id"] {
-		t.Errorf("%d notes %v, want the same one twice", len(notes), notes)
+	if diff := cmp.Diff(map[ipqs.Kind]int{ipqs.KindURL: 1}, world.IPQS.Requests()); diff != "" {
+		t.Errorf("requests to IPQS (-want +got):\n%s", diff)
 	}
 }

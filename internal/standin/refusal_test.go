@@ -32,10 +32,10 @@ func TestWhatOpenCTIRefusesEndsAsItShould(t *testing.T) {
 			"The IPQS plan or the rights of the connector's user do not include this.",
 		},
 		{
-			"not found", "RESOURCE_NOT_FOUND", pipeline.DeadLettered, stages.ReasonNotFound,
+			"not found", "RESOURCE_NOT_FOUND", pipeline.Skipped, stages.ReasonNotFound,
 			"The entity does not exist, or the connector's user cannot see it.",
 		},
-		{"deleted", "ALREADY_DELETED_ERROR", pipeline.DeadLettered, stages.ReasonNotFound, "The entity does not exist, or the connector's user cannot see it."},
+		{"deleted", "ALREADY_DELETED_ERROR", pipeline.Skipped, stages.ReasonNotFound, "The entity does not exist, or the connector's user cannot see it."},
 		{"draft locked", "DRAFT_LOCKED", pipeline.DeadLettered, stages.ReasonContract, "OpenCTI rejected a request of the connector."},
 		{"refused", "FUNCTIONAL_ERROR", pipeline.DeadLettered, stages.ReasonContract, "OpenCTI rejected a request of the connector."},
 		{"invalid", "VALIDATION_ERROR", pipeline.DeadLettered, stages.ReasonContract, "OpenCTI rejected a request of the connector."},
@@ -46,12 +46,12 @@ func TestWhatOpenCTIRefusesEndsAsItShould(t *testing.T) {
 			t.Parallel()
 			ctx := limited(t)
 			ends, observe := endings()
-			world := connector(ctx, t, standin.Options{}, observe)
+			world := connector(ctx, t, standin.Options{}, observe, "CONNECTOR_SKIP_AS=error")
 			world.IPQS.Script(ipqs.KindURL, value, scored("87"))
 			if tt.code == "" {
-				world.Platform.LoseNext("Observable", 1)
+				world.Platform.LoseNext("State", 1)
 			} else {
-				world.Platform.FailNext("Observable", 1, tt.code)
+				world.Platform.FailNext("State", 1, tt.code)
 			}
 			id := world.Platform.AddObservable(openctitest.Observable{Type: "Domain-Name", Value: value})
 			work, err := world.Platform.Enrich(ctx, id, openctitest.Manual)
@@ -72,7 +72,7 @@ func TestWhatOpenCTIRefusesEndsAsItShould(t *testing.T) {
 				t.Errorf("errors of the work = %+v, want one that begins with %q", w.Errors, tt.says)
 			}
 			asked := map[bool]int{true: 2, false: 1}[tt.says == ""]
-			if n := world.Platform.Requests()["Observable"]; n != asked {
+			if n := world.Platform.Requests()["State"]; n != asked {
 				t.Errorf("OpenCTI was asked %d times, want %d", n, asked)
 			}
 		})

@@ -153,8 +153,8 @@ func TestSecretsStayWhereTheyAre(t *testing.T) {
 			t.Fatalf("jobs ended: %v, want %d", got, len(works))
 		}
 	}
-	if got[pipeline.Published] != 4 || got[pipeline.DeadLettered] != 3 {
-		t.Errorf("jobs ended: %v, want 4 published and 3 dead-lettered", got)
+	if got[pipeline.Published] != 4 || got[pipeline.DeadLettered] != 2 || got[pipeline.Skipped] != 1 {
+		t.Errorf("jobs ended: %v, want 4 published, 2 dead-lettered, and the hidden account skipped", got)
 	}
 
 	told := map[string]string{"log": log.String()}

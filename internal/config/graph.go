@@ -1,0 +1,71 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// scoreKinds returns what answers are about, as IPQS_INDICATOR_MIN_SCORE calls it. A domain is a url.
+func scoreKinds() []string { return append(cacheKinds(), "file") }
+
+// graphOptions returns the options about what is written to OpenCTI and what is left as it is.
+func graphOptions() []Option {
+	return []Option{
+		{
+			Env: "IPQS_SCORE_POLICY", Kind: Text, Default: "respect",
+			Description: "When the IPQS score replaces an observable's: unless another author gave a higher one (respect), always " +
+				"(replace), if it is higher (raise), never (keep).",
+			Accepts: "one of respect, replace, raise, keep",
+			Words:   []string{"respect", "replace", "raise", "keep"},
+			set:     into(func(c *Config) *string { return &c.IPQS.ScorePolicy }, parseOneOf("respect", "replace", "raise", "keep")),
+		},
+		{
+			Env: "IPQS_INDICATOR_MIN_SCORE", Kind: Scores, Default: "26", For: ForEnrich,
+			Description: "Least score to make an indicator of: of all kinds, and of single ones; 0 makes one of every score.",
+			Accepts:     "scores from 0 to 100 such as 26, or 26,url=75; the kinds are " + strings.Join(scoreKinds(), ", "),
+			set:         into(func(c *Config) *map[string]int { return &c.IPQS.IndicatorMinScore }, parseMinScores),
+		},
+		{
+			Env: "IPQS_INDICATOR_REVIVE", Kind: Text, Default: "expired",
+			Description: "Revoked indicators of ours that become valid again when IPQS confirms them: those that expired or that we " +
+				"revoked (expired), those that a person revoked as well (always), or none (never).",
+			Accepts: "one of expired, always, never",
+			Words:   []string{"expired", "always", "never"},
+			set:     into(func(c *Config) *string { return &c.IPQS.IndicatorRevive }, parseOneOf("expired", "always", "never")),
+		},
+	}
+}
+
+// parseMinScores takes a score for all kinds, and kind=score for single ones, in any order. Kinds without a score have 0.
+func parseMinScores(v string) (map[string]int, error) {
+	single := make(map[string]int)
+	all := 0
+	for i, entry := range strings.Split(v, ",") {
+		kind, text, named := strings.Cut(strings.TrimSpace(entry), "=")
+		if !named {
+			kind, text = "", kind
+		}
+		score, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil || score < 0 || score > 100 {
+			return nil, fmt.Errorf("entry %d has no whole number from 0 to 100", i+1)
+		}
+		switch kind = strings.ToLower(strings.TrimSpace(kind)); {
+		case !named:
+			all = score
+		case slices.Contains(scoreKinds(), kind):
+			single[kind] = score
+		default:
+			return nil, fmt.Errorf("entry %d is about no kind of answer", i+1)
+		}
+	}
+	scores := make(map[string]int, len(scoreKinds()))
+	for _, kind := range scoreKinds() {
+		scores[kind] = all
+		if score, ok := single[kind]; ok {
+			scores[kind] = score
+		}
+	}
+	return scores, nil
+}
