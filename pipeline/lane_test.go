@@ -129,3 +129,63 @@ func TestBothLanesPause(t *testing.T) {
 		}
 	})
 }
+
+// A job from OpenCTI's queue waits and comes again in the hop's own queues: OpenCTI's is only read.
+func TestListen_RetriesThroughOwnQueues(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		tried := 0
+		hop := patient("a", func(_ context.Context, job stages.Job) (stages.Job, error) {
+			if tried++; tried == 1 {
+				return job, &stages.Fault{Class: stages.Throttled, Reason: stages.ReasonRateLimited, After: 20 * time.Second, Err: context.Canceled}
+			}
+			return job, nil
+		}, 30*time.Second)
+		hop.Listen, hop.Delays = true, "delay"
+		l := start(t, &told{}, hop, step("b", 1, pass))
+		put(t, l.transport, "a.listen", message.NewMessage("m", []byte(`{"internal":{"work_id":"work_1"},"event":{"entity_id":"x"}}`)))
+		synctest.Wait()
+		for topic, want := range map[string]int{"a.listen": 0, "a": 0, "a.delay.30s": 1} {
+			if n, _, err := l.transport.Depth(t.Context(), topic); err != nil || n != want {
+				t.Errorf("depth of %s = %d, %v, want %d while the job waits", topic, n, err, want)
+			}
+		}
+		began := time.Now()
+		for o := range l.outcomes {
+			if o.End != "" {
+				break
+			}
+		}
+		if took := time.Since(began); took != 30*time.Second {
+			t.Errorf("the job ended after %v, want the 30 s of its waiting room", took)
+		}
+		if err := l.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A hop that pauses takes nothing from either queue, and returns what it has in hand to its own.
+func TestListen_PausesBothQueues(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		hop := patient("a", func(_ context.Context, job stages.Job) (stages.Job, error) {
+			return job, &stages.Fault{Class: stages.Throttled, Reason: stages.ReasonCircuitOpen, After: time.Hour, Err: context.Canceled}
+		}, 30*time.Second)
+		hop.Listen, hop.Prefetch = true, 4
+		l := start(t, &told{}, hop, step("b", 1, pass))
+		for i, topic := range []string{"a.listen", "a", "a.listen"} {
+			put(t, l.transport, topic, message.NewMessage(strconv.Itoa(i), fmt.Appendf(nil,
+				`{"internal":{"work_id":"work_%d"},"event":{"entity_id":"x"}}`, i)))
+			time.Sleep(10 * time.Second) // of the bubble
+		}
+		for topic, want := range map[string]int{"a": 2, "a.listen": 1} {
+			if n, _, err := l.transport.Depth(t.Context(), topic); err != nil || n != want {
+				t.Errorf("depth of %s = %d, %v, want %d while the hop pauses", topic, n, err, want)
+			}
+		}
+		if err := l.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
