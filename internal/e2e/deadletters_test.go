@@ -242,6 +242,9 @@ func TestDeadLettersSurviveFiftyKills(t *testing.T) {
 	const letters, kills, seed = 200, 50, 20260304
 	random := rand.New(rand.NewPCG(seed, 0))
 	w := newWorld(t, ipqstest.Options{})
+	worker := w.start() // it registers the connector and declares the queues
+	w.awaitLog(`"enriching"`, 1)
+	worker.stop()
 	q := newQueues(w)
 	file := filepath.Join(t.TempDir(), "letters.jsonl")
 	if err := os.WriteFile(file, lettersOfLookup(letters), 0o600); err != nil {
