@@ -150,7 +150,7 @@ func carry(b *testing.B, tracer trace.TracerProvider, risks ipqs.Lookuper, n int
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := feed(ctx, transport, hops[0].Name(), ids); err != nil {
+	if err := feed(ctx, transport, pipeline.ListenTopic, ids); err != nil {
 		b.Fatal(err)
 	}
 	runtime.GC()

@@ -179,7 +179,7 @@ func (s *stub) run(ctx context.Context, n int) (time.Duration, error) {
 		for _, body := range bodies {
 			msg := message.NewMessage(watermill.NewULID(), body)
 			msg.SetContext(running)
-			if err := transport.Publish(hops[0].Name(), msg); err != nil && running.Err() == nil {
+			if err := transport.Publish(pipeline.ListenTopic, msg); err != nil && running.Err() == nil {
 				return err
 			}
 		}

@@ -288,7 +288,7 @@ func publishConfirmed(ch *amqp.Channel, exchange, key string, mandatory bool) er
 // queues compares those that are there with how the worker would declare them. allowed says whether the user may do all that
 // the worker does, as far as was tried.
 func (e *examination) queues(conn *amqp.Connection, queues []app.Queue, user string, allowed bool) {
-	there, consumers, fine := 0, 0, true
+	there, consumers, fine := 0, -1, true // -1: OpenCTI's queue is not known
 	var refused []string // to be told in one line
 	for _, q := range queues {
 		var found amqp.Queue
@@ -370,6 +370,8 @@ func taking(consumers int, callback bool) string {
 	switch {
 	case callback:
 		return "Jobs are posted to the worker"
+	case consumers < 0:
+		return "OpenCTI's queue is not known"
 	case consumers == 0:
 		return "Nobody takes jobs now"
 	case consumers == 1:

@@ -3,6 +3,8 @@ package doctor_test
 import (
 	"maps"
 	"net"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -14,6 +16,7 @@ import (
 	"opencti-ipqs-worker/internal/rabbitnode"
 	"opencti-ipqs-worker/internal/rabbitnode/rabbitnodetest"
 	"opencti-ipqs-worker/ipqs/ipqstest"
+	"opencti-ipqs-worker/pipeline/pipelinetest"
 )
 
 // TestDiagnosesOfTheBroker is TestDiagnoses with a RabbitMQ, one node of its own for all: its users are what is wrong.
@@ -195,5 +198,36 @@ func checkNothingLeft(t *testing.T, address, id string, findings []doctor.Findin
 	}
 	if _, err := ch.QueueDeclarePassive("ipqs-worker."+id+".lookup", true, false, false, false, nil); err == nil || !strings.Contains(err.Error(), "NOT_FOUND") {
 		t.Errorf("looking for a queue of the worker's = %v, want the doctor to have made none", err)
+	}
+}
+
+// Where the options name the whole broker, it is checked before the connector is registered, as far as that goes.
+func TestBrokerBeforeTheFirstRegistration(t *testing.T) {
+	t.Parallel()
+	address := pipelinetest.AMQPURL(t)
+	at, err := amqp.ParseURI(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker := openctitest.AMQPBroker(address)
+	t.Cleanup(func() { _ = broker.Close() })
+	w := newWorld(t, "", broker, ipqstest.Options{})
+	maps.Copy(w.environ, map[string]string{
+		"CONNECTOR_ID": "5d6f2a34-7a0e-4d3c-9b41-2f6b0f5c7fff", "MQ_HOST": at.Host, "MQ_PORT": strconv.Itoa(at.Port), "MQ_VHOST": at.Vhost,
+		"MQ_USER": at.Username, "MQ_PASS": at.Password, "MQ_USE_SSL": "false",
+	})
+	findings := w.examine()
+	for _, want := range []diagnosis{
+		{"registration", doctor.Warn, "not registered with OpenCTI yet", "start `ipqs-worker run` once"},
+		{"broker", doctor.OK, "connected to RabbitMQ", ""},
+		{"permissions", doctor.OK, "taking jobs and publishing results was not tried", ""},
+		{"queues", doctor.OK, "0 of 23 are there, each as the worker declares it; the first worker makes the others. OpenCTI's queue is not known", ""},
+	} {
+		hit := slices.ContainsFunc(findings, func(f doctor.Finding) bool {
+			return f.Check == want.check && f.Status == want.status && strings.Contains(f.Found, want.found) && strings.Contains(f.Remedy, want.remedy)
+		})
+		if !hit {
+			t.Errorf("findings = %+v, want %+v among them", findings, want)
+		}
 	}
 }

@@ -91,7 +91,7 @@ func (w *World) Environ() []string {
 func (w *World) Connect(ctx context.Context, _ opencti.Registration, topics []pipeline.Topic) (app.Carrier, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &carrier{Transport: memory.New(memory.Options{Topics: topics}), broker: w.broker, cancel: cancel}
-	c.listening.Go(func() { c.listen(ctx, topics[0].Name) })
+	c.listening.Go(func() { c.listen(ctx, pipeline.ListenTopic) })
 	return c, nil
 }
 
