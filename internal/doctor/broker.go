@@ -289,7 +289,7 @@ func publishConfirmed(ch *amqp.Channel, exchange, key string, mandatory bool) er
 // the worker does, as far as was tried.
 func (e *examination) queues(conn *amqp.Connection, queues []app.Queue, user string, allowed bool) {
 	there, consumers, fine := 0, -1, true // -1: OpenCTI's queue is not known
-	var refused []string // to be told in one line
+	var refused []string                  // to be told in one line
 	for _, q := range queues {
 		var found amqp.Queue
 		err := onChannel(conn, e.options.Timeout, func(ch *amqp.Channel) (err error) {
