@@ -79,17 +79,6 @@ func TestBundleSurvivesHardValues(t *testing.T) {
 	}
 }
 
-func TestNoteSaysTheSameOfTheSameVerdict(t *testing.T) {
-	t.Parallel()
-	one := report(ipqs.KindEmail, `{"fraud_score":1,"request_id":"A1","first_seen":{"human":"3 days ago","iso":"2026-03-01T01:02:03Z","timestamp":1772326923}}`)
-	other := report(ipqs.KindEmail, `{"fraud_score":1,"request_id":"B2","first_seen":{"human":"4 days ago","iso":"2026-03-01T01:02:03Z","timestamp":1772326923}}`)
-	v := Scoring{}.verdict(one)
-	e := entity("Email-Addr", "user@example.com")
-	if a, b := noteText(&e, v, one, false), noteText(&e, v, other, false); a != b {
-		t.Errorf("notes differ:\n%s", cmp.Diff(a, b))
-	}
-}
-
 func TestEscape(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ in, want string }{
@@ -107,18 +96,6 @@ func TestEscape(t *testing.T) {
 	for _, tt := range tests {
 		if got := escape(tt.in); got != tt.want {
 			t.Errorf("escape(%q) = %q, want %q", tt.in, got, tt.want)
-		}
-	}
-}
-
-func TestNotesOfTwoObservablesDiffer(t *testing.T) {
-	t.Parallel()
-	same := report(ipqs.KindURL, `{"risk_score":1}`)
-	long := strings.Repeat("x", 300)
-	for _, values := range [][2]string{{"https://example.com/1", "https://example.com/2"}, {long + "1", long + "2"}} {
-		one, other := entity("Url", values[0]), entity("Url", values[1])
-		if noteText(&one, Scoring{}.verdict(same), same, false) == noteText(&other, Scoring{}.verdict(same), same, false) {
-			t.Errorf("%.30q and %.30q share a note", values[0], values[1])
 		}
 	}
 }

@@ -72,8 +72,8 @@ func (m Model) Grades() []Grade {
 		return []Grade{
 			{LowRisk, verdictLabel(LowRisk, green), "below the scores that IPQS acts on", typeBenign},
 			{Suspicious, verdictLabel(Suspicious, amber), "suspicious, not necessarily fraud", typeAnomalous},
-			{HighRisk, verdictLabel(HighRisk, orange), "high risk: to be flagged or blocked", typeMalicious},
-			{VeryHighRisk, verdictLabel(VeryHighRisk, red), "very high risk: frequent or confirmed abuse", typeMalicious},
+			{HighRisk, verdictLabel(HighRisk, orange), "high risk, flag or block", typeMalicious},
+			{VeryHighRisk, verdictLabel(VeryHighRisk, red), "very high risk, frequent or confirmed abuse", typeMalicious},
 		}
 	case Connector:
 		return []Grade{

@@ -10,7 +10,7 @@ import (
 	"opencti-ipqs-worker/ipqs"
 )
 
-// How a note writes what IPQS said. "" is what is not worth a row.
+// Values of a Note's tables as text. "" has no row.
 
 const unknown = "unknown"
 
@@ -48,7 +48,7 @@ func number(n ipqs.Number) string {
 	return ""
 }
 
-// positive is a number where 0 stands for "none".
+// positive is a number, "" for 0, which stands for "none".
 func positive(n ipqs.Number) string {
 	if v, ok := n.Float64(); !ok || v <= 0 {
 		return ""
@@ -56,7 +56,7 @@ func positive(n ipqs.Number) string {
 	return number(n)
 }
 
-// date is a day: IPQS' ages are given to the second, of which only the day means anything.
+// date is the day of an age. IPQS gives ages to the second, but only the day is meaningful.
 func date(a ipqs.Age) string {
 	t, ok := a.Time()
 	if !ok {
@@ -72,7 +72,7 @@ func asnText(ip *ipqs.IP) string {
 	return ""
 }
 
-// scanned is the day of a scan.
+// scanned is the day of the scan.
 func scanned(f *ipqs.File) string {
 	t, ok := f.ScanDate.Time()
 	if !ok {
@@ -88,7 +88,7 @@ func size(n ipqs.Number) string {
 	return ""
 }
 
-// listed is how many entries of a list a note shows.
+// listed is how many entries of a list a Note shows.
 const listed = 20
 
 func list(l ipqs.List) string {
@@ -98,18 +98,18 @@ func list(l ipqs.List) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(l[:listed], ", "), len(l)-listed)
 }
 
-// escape makes a stranger's text stand in a table's cell as text: no markup, no HTML, no link, no line break.
+// escape makes untrusted text safe in a table cell: no markup, no HTML, no link, no line break.
 //
-// A backslash keeps no renderer from making a link of a bare address: OpenCTI's looks for them in the text that is left when
-// backslashes are gone (GitHub's autolinks, as remark-gfm has them). In code it looks for none. So what it would take for an
-// address stands in code; where that cannot be, as a cell's code can have no bar, only the part that makes it one does.
+// Backslashes do not prevent links: OpenCTI's renderer (remark-gfm) looks for bare addresses after it has removed them, but not
+// in code spans. So text that contains an address becomes a code span. A code span in a cell cannot contain a bar; there, only
+// the part that makes it an address does.
 func escape(text string) string {
 	text = strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsControl(r) || r == '\u2028' || r == '\u2029':
 			return ' '
 		case unicode.Is(unicode.Bidi_Control, r):
-			return -1 // would show the rest of the line in another order than it has
+			return -1 // would reorder the rest of the line
 		}
 		return r
 	}, text)
@@ -133,8 +133,8 @@ func plain(text string) string {
 	return b.String()
 }
 
-// linked is what makes an address of a text: nobody should visit one by a slip.
+// linked matches what makes a renderer link a text.
 var linked = regexp.MustCompile(`(?i)(www\.|://|@)+`)
 
-// markup is what can begin markup in the middle of a line. Dots, dashes and slashes can't, and stay readable.
+// markup lists the characters that can begin markup in the middle of a line. Dots, dashes and slashes cannot.
 const markup = "\\`*_[]<>|~&!"

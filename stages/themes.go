@@ -7,8 +7,8 @@ import (
 	"opencti-ipqs-worker/ipqs"
 )
 
-// themes picks what a note shows. What is unknown has no text and so no row, except the facts that the verdict on this
-// type rests on: for those, unknown is worth reading.
+// themes selects what a Note shows. Unknown values have no row, except those that the verdict on this type depends on: these
+// are shown as unknown.
 func themes(report *ipqs.Report) []theme {
 	switch {
 	case report.IP != nil:
@@ -57,7 +57,7 @@ func ipThemes(r *ipqs.IP) []theme {
 			{"Dynamic connection", fact(r.DynamicConnection)},
 			{"Trusted network", fact(r.TrustedNetwork)},
 		}},
-		{"Place", []row{
+		{"Location", []row{
 			{"Country", string(r.CountryCode)},
 			{"Region", string(r.Region)},
 			{"City", string(r.City)},
@@ -125,7 +125,7 @@ func phoneThemes(r *ipqs.Phone) []theme {
 			{"MNC", string(r.MNC)},
 			{"User activity", string(r.UserActivity)},
 		}},
-		{"Place", []row{
+		{"Location", []row{
 			{"Country", string(r.Country)},
 			{"Dialing code", number(r.DialingCode)},
 			{"Region", string(r.Region)},
@@ -196,19 +196,19 @@ func fileThemes(r *ipqs.File) []theme {
 		said := answer(e.Detected)
 		switch {
 		case e.Error == ipqs.True:
-			said = "could not tell"
+			said = "error"
 		case e.Detected == ipqs.True:
-			said = "malware"
+			said = "detected"
 		case e.Detected == ipqs.False:
-			said = "nothing"
+			said = "not detected"
 		}
 		engines.rows = append(engines.rows, row{escape(string(e.Name)), said})
 	}
 	return []theme{
 		{"Scan", []row{
 			{"Malware", answer(detected(r))},
-			{"Engines that detect it", number(r.DetectedScans)},
-			{"Engines asked", number(r.TotalScans)},
+			{"Engines with a detection", number(r.DetectedScans)},
+			{"Engines queried", number(r.TotalScans)},
 			{"Scanned", scanned(r)},
 		}},
 		{"File", []row{
@@ -223,7 +223,7 @@ func fileThemes(r *ipqs.File) []theme {
 	}
 }
 
-// personalThemes are what IPQS knows of people: a table for what it connects with the value, and one a person.
+// personalThemes shows what IPQS knows about people: a table of what it connects with the value, and one per person.
 func personalThemes(p *ipqs.Personal) []theme {
 	if p == nil {
 		return nil
@@ -239,7 +239,7 @@ func personalThemes(p *ipqs.Personal) []theme {
 		}
 		themes = append(themes, theme{fmt.Sprintf("Person %d (personal data)", i+1), []row{
 			{"Names", list(who.Names)},
-			{"Born about", string(who.Birthday)},
+			{"Birthday", string(who.Birthday)},
 			{"Addresses", list(who.Addresses)},
 			{"E-mail addresses", list(who.EmailAddresses)},
 			{"Phone numbers", list(who.PhoneNumbers)},
