@@ -33,6 +33,9 @@ const (
 	withdrawnLine = "- **Indicator:** withdrawn"
 )
 
+// clockDifference is how much the clocks of two workers may differ.
+const clockDifference = time.Hour
+
 var historyColumns = []string{"First answer", "Last answer", "Level", "Score", "Findings"}
 
 // noteRecord is what a Note that we wrote earlier tells the next job: the platform is the only store of both.
@@ -42,8 +45,9 @@ type noteRecord struct {
 }
 
 // parseNote reads back what [noteContent] wrote. People can edit a Note, so it takes only rows with valid times, levels, scores
-// and findings of this program's vocabulary, at most ten; everything else is ignored.
-func parseNote(content string) noteRecord {
+// and findings of this program's vocabulary, at most ten; everything else is ignored. So are rows from the future, more than the
+// difference of two workers' clocks: they would stay the newest.
+func parseNote(content string, now time.Time) noteRecord {
 	var record noteRecord
 	inTable, known := false, knownWords()
 	for line := range strings.Lines(content) {
@@ -58,7 +62,7 @@ func parseNote(content string) noteRecord {
 		case cells == nil:
 			inTable = false
 		case inTable:
-			if row, ok := known.row(cells); ok {
+			if row, ok := known.row(cells); ok && !row.To.After(now.Add(clockDifference)) {
 				record.History = append(record.History, row)
 			}
 		}

@@ -84,7 +84,7 @@ func TestNoteContent_CarriesTheHistory(t *testing.T) {
 		e := ipv4()
 		risk := &Risk{At: at, UsedAt: at, Report: report(ipqs.KindIP, fmt.Sprintf(`{"fraud_score":%d,"proxy":true,"tor":true}`, score))}
 		v := flagged.verdict(risk.Report)
-		history := mergeHistory(parseNote(content).History, historyRow(v, risk))
+		history := mergeHistory(parseNote(content, hour(24)).History, historyRow(v, risk))
 		content = noteContent(noteFacts{Entity: &e, Verdict: v, Risk: risk, History: history})
 	}
 	for h, score := range []int{10, 60, 60, 90} {
@@ -105,7 +105,7 @@ func TestNoteContent_CarriesTheHistory(t *testing.T) {
 	for h := 4; h < 16; h++ {
 		note(hour(h), h)
 	}
-	rows := parseNote(content).History
+	rows := parseNote(content, hour(24)).History
 	if len(rows) != historyLength || *rows[0].Score != 15 || *rows[historyLength-1].Score != 6 {
 		t.Errorf("after twelve more verdicts the history is %+v, want the scores 15 to 6", rows)
 	}
@@ -143,13 +143,17 @@ func TestParseNote(t *testing.T) {
 			"in another order", head + "| 2026-03-04T01:00:00Z | 2026-03-04T03:00:00Z | LOW | 10 | proxy |\n| 2026-03-04T05:00:00Z | 2026-03-04T07:00:00Z | HIGH | 60 | proxy |",
 			noteRecord{History: []VerdictRow{verdictRow(5, 7, High, 60), verdictRow(1, 3, Low, 10)}},
 		},
+		{
+			"rows from the future", head + "| 2026-03-04T01:00:00Z | 2026-03-04T10:00:01Z | LOW | 10 | proxy |\n| 2026-03-04T01:00:00Z | 2026-03-04T10:00:00Z | LOW | 10 | proxy |",
+			noteRecord{History: []VerdictRow{verdictRow(1, 10, Low, 10)}},
+		},
 		{"withdrawn", "- **Indicator:** withdrawn; the score is below the threshold for indicators\n", noteRecord{Withdrawn: true}},
 		{"not withdrawn", "- **Indicator:** revoked in OpenCTI\nnot - **Indicator:** withdrawn\n", noteRecord{}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(tt.want, parseNote(tt.content)); diff != "" {
+			if diff := cmp.Diff(tt.want, parseNote(tt.content, hour(9))); diff != "" {
 				t.Errorf("parseNote() (-want +got):\n%s", diff)
 			}
 		})
@@ -164,7 +168,7 @@ func TestParseNote_IgnoresTextOfStrangers(t *testing.T) {
 	r.URL.PageTitle, r.URL.Server, r.URL.Technologies, r.RequestID = ipqs.Text(hostile), ipqs.Text(hostile), ipqs.List{hostile}, ipqs.Text(hostile)
 	e := url(hostile)
 	v := flagged.verdict(r)
-	got := parseNote(noteContent(noteFacts{Entity: &e, Verdict: v, Risk: &Risk{At: at, Report: r, Sent: hostile}}))
+	got := parseNote(noteContent(noteFacts{Entity: &e, Verdict: v, Risk: &Risk{At: at, Report: r, Sent: hostile}}), at)
 	if diff := cmp.Diff(noteRecord{}, got); diff != "" {
 		t.Errorf("parseNote() (-want +got):\n%s", diff)
 	}
@@ -181,13 +185,13 @@ func FuzzParseNote(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, content string) {
-		got := parseNote(content)
+		got := parseNote(content, hour(24))
 		if len(got.History) > historyLength {
 			t.Fatalf("parseNote() = %d rows, want at most %d", len(got.History), historyLength)
 		}
 		var b strings.Builder
 		writeHistory(&b, got.History)
-		if diff := cmp.Diff(got.History, parseNote(b.String()).History); diff != "" {
+		if diff := cmp.Diff(got.History, parseNote(b.String(), hour(24)).History); diff != "" {
 			t.Fatalf("the history of %q differs when it is written and read again (-first +again):\n%s", content, diff)
 		}
 		merged := mergeHistory(got.History, verdictRow(5, 5, High, 60))

@@ -103,8 +103,7 @@ func (r reader) read(ctx context.Context, job Job, hint Hint, check func(opencti
 			return job, fmt.Errorf("reading the entity %s: %w", q.EntityID, err)
 		}
 		want := hintOf(&found.Entity, job.Risk)
-		state := newState(found, q)
-		state.ReadAt = readAt
+		state := newState(found, q, readAt)
 		request := *job.Request
 		request.EntityType = found.Entity.Type
 		job.Request = &request
@@ -187,8 +186,8 @@ func hintOf(e *opencti.Entity, risk *Risk) Hint {
 	return newHint(e.StandardID, e.Type, value)
 }
 
-func newState(found opencti.State, q opencti.StateQuery) State {
-	state := State{IndicatorID: q.IndicatorID, NoteID: q.NoteID, Author: found.Author, Links: found.Links}
+func newState(found opencti.State, q opencti.StateQuery, readAt time.Time) State {
+	state := State{ReadAt: readAt, IndicatorID: q.IndicatorID, NoteID: q.NoteID, Author: found.Author, Links: found.Links}
 	if i := found.Indicator; i != nil {
 		state.Indicator = &KnownIndicator{
 			ID: i.StandardID, Own: own(i.Author, found.Author), Linked: i.Linked,
@@ -205,7 +204,7 @@ func newState(found opencti.State, q opencti.StateQuery) State {
 		}
 	}
 	if n := found.Note; n != nil {
-		record := parseNote(n.Content)
+		record := parseNote(n.Content, readAt)
 		state.Note = &KnownNote{
 			Created: n.Created, Modified: n.Modified, Confidence: n.Confidence,
 			History: record.History, Withdrawn: record.Withdrawn,
