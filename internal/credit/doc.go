@@ -13,7 +13,7 @@
 //
 // The report of a kept answer says when it was given (AskedAt), and that is the clock of the job: what is concluded from it
 // is as old as it is, not as young as the job. Two jobs about one observable within an answer's life so make the same
-// objects, and an unchanged verdict is the same note.
+// verdict of the same time.
 //
 // Keys of what is kept are keyed hashes (HMAC-SHA256 under the account's API key): a store shows neither an address nor a
 // password to who looks at its keys, and accounts do not get each other's answers.
