@@ -97,16 +97,29 @@ func (k kind) check(value string) (Observable, error) {
 	return Observable{Type: k.name, Value: value}, nil
 }
 
+// isIPv4 takes an address or a network in CIDR notation, both of which OpenCTI keeps as this type. Networks are recognized so
+// that the guard can say why they are not looked up.
 func isIPv4(v string) bool {
-	addr, err := netip.ParseAddr(v)
+	addr, err := parseAddress(v)
 	return err == nil && addr.Is4()
 }
 
-func looksIPv6(v string) bool { return strings.Count(v, ":") >= 2 && !strings.ContainsAny(v, "/@") }
+func looksIPv6(v string) bool {
+	return strings.Count(v, ":") >= 2 && !strings.ContainsAny(v, "/@") || isIPv6(v)
+}
 
+// isIPv6 takes an address without zone, or a network in CIDR notation.
 func isIPv6(v string) bool {
-	addr, err := netip.ParseAddr(v)
+	addr, err := parseAddress(v)
 	return err == nil && addr.Is6() && addr.Zone() == ""
+}
+
+// parseAddress returns the address, or that of the network.
+func parseAddress(v string) (netip.Addr, error) {
+	if network, err := netip.ParsePrefix(v); err == nil {
+		return network.Addr(), nil
+	}
+	return netip.ParseAddr(v)
 }
 
 var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
@@ -125,11 +138,27 @@ func looksEmail(v string) bool { return strings.Contains(v, "@") }
 
 func isEmail(v string) bool {
 	at := strings.LastIndex(v, "@")
-	if strings.ContainsAny(v, "<>") || at < 1 || !isDomain(v[at+1:]) {
+	if strings.ContainsAny(v, "<>") || at < 1 {
+		return false
+	}
+	if domain := v[at+1:]; isAddressLiteral(domain) {
+		v = v[:at+1] + "example.com" // net/mail does not take literals
+	} else if !isDomain(domain) {
 		return false
 	}
 	address, err := mail.ParseAddress(v)
 	return err == nil && address.Name == ""
+}
+
+// isAddressLiteral accepts the domains of RFC 5321, section 4.1.3: [198.51.100.7] and [IPv6:2001:db8::7].
+func isAddressLiteral(domain string) bool {
+	inside, ok := strings.CutPrefix(domain, "[")
+	inside, closed := strings.CutSuffix(inside, "]")
+	if tag := "ipv6:"; len(inside) > len(tag) && strings.EqualFold(inside[:len(tag)], tag) {
+		inside = inside[len(tag):]
+	}
+	_, err := netip.ParseAddr(inside)
+	return ok && closed && err == nil
 }
 
 var (
