@@ -48,9 +48,27 @@ func newResult(o observable.Observable, outcome pipeline.Outcome) Result {
 // Interrupted is the outcome of an observable that had none when the run was ended.
 const Interrupted = "interrupted"
 
-// Failed reports whether the observable could not be looked up, rather than was not meant to be.
+// Failed reports whether the observable was not looked up although it could be asked for: its lookup failed, or the guard
+// refused its value. Another skipped observable did not fail.
 func (r Result) Failed() bool {
-	return r.Outcome != string(pipeline.Published) && r.Outcome != string(pipeline.Skipped)
+	switch r.Outcome {
+	case string(pipeline.Published):
+		return false
+	case string(pipeline.Skipped):
+		return r.Refused()
+	default:
+		return true
+	}
+}
+
+// Refused reports whether the value must not be sent to IPQS.
+func (r Result) Refused() bool {
+	switch r.Reason {
+	case stages.ReasonPrivate, stages.ReasonInternalName, stages.ReasonExcluded, stages.ReasonNetwork:
+		return true
+	default:
+		return false
+	}
 }
 
 // Union returns one STIX bundle with the objects of all results, each object once. It returns an error when there is none.
