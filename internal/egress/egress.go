@@ -138,13 +138,15 @@ func (g Guard) url(value string) (string, *RefusedError) {
 	if refusal := g.inspect(sent); refusal != nil {
 		return "", refusal
 	}
-	if g.form == HostOnly {
-		if host := hostOf(sent); host != "" {
-			return host, nil
-		}
+	if g.form != HostOnly && g.form != WithoutQuery {
+		return sent, nil
 	}
-	if g.form == HostOnly || g.form == WithoutQuery {
-		sent, _ = cutAny(sent, "?#")
+	host := hostOf(sent)
+	if sent, _ = cutAny(sent, "?#"); g.form == HostOnly && host != "" {
+		sent = host
+	}
+	if refusal := g.inspect(sent); refusal != nil { // what is left may be read in another way
+		return "", refusal
 	}
 	return sent, nil
 }
@@ -207,7 +209,11 @@ func mailDomain(text string) string {
 
 // inspect refuses a value if one reading of it is a host that must not be named outside.
 func (g Guard) inspect(value string) *RefusedError {
-	for _, reading := range readings(value) {
+	all, ok := readings(value)
+	if !ok {
+		return refused(Private, "the host is too long or encoded too often to be read, so it may be an internal address")
+	}
+	for _, reading := range all {
 		if refusal := g.host(reading); refusal != nil {
 			return refusal
 		}

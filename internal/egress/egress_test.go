@@ -66,6 +66,33 @@ func TestCheck_ShortensURLs(t *testing.T) {
 	}
 }
 
+// A host that takes too long to read is not sent.
+func TestCheck_RefusesHostsThatAreTooLong(t *testing.T) {
+	t.Parallel()
+	encoded := "10.0.0.1"
+	for range 70 {
+		encoded = strings.ReplaceAll(encoded, ".", "%2e")
+		encoded = strings.ReplaceAll(encoded, "%", "%25")
+		if len(encoded) > 3000 {
+			break
+		}
+	}
+	for _, value := range []string{
+		"http://" + encoded + "/", "http://xn--" + strings.Repeat("a", 1<<20) + "/", strings.Repeat("a:", 1<<16) + "b.example",
+		"http://" + strings.Repeat("%25", 2000) + ".example/",
+	} {
+		for _, kind := range []string{"Url", "Domain-Name", "IPv4-Addr", "Email-Addr"} {
+			given := value
+			if kind == "Email-Addr" {
+				given = "joe@" + value
+			}
+			if _, refusal := (egress.Guard{}).Check(kind, given); refusal == nil || refusal.Cause != egress.Private {
+				t.Errorf("Check(%s) of %d bytes = %v, want it refused as %s", kind, len(given), refusal, egress.Private)
+			}
+		}
+	}
+}
+
 // Nothing of a value may reach a log by way of the reason.
 func TestRefusal_DoesNotRepeatTheValue(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -41,7 +42,7 @@ const (
 
 // split takes a URL apart. The user information ends at the last @ of the authority.
 func split(value, delimiters string) structure {
-	value = strings.TrimFunc(value, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
+	value = strings.TrimFunc(value, isBlank)
 	value = strings.NewReplacer("\t", "", "\r", "", "\n", "").Replace(value)
 	var s structure
 	switch {
@@ -89,30 +90,36 @@ func validPort(host string) bool {
 }
 
 // withoutCredentials returns the URL without user name and password; one without them stays exactly as it is.
-func withoutCredentials(value string) string {
+func withoutCredentials(value string) string { return stripped(value, maxReadings) }
+
+// stripped is withoutCredentials for a value that is at most so many URLs within each other; readings refuses others.
+func stripped(value string, nested int) string {
 	s := split(value, browserDelimiters)
 	switch {
-	case addressScheme.MatchString(s.scheme):
+	case nested == 0, addressScheme.MatchString(s.scheme):
 		return value
 	case s.scheme != "" && (anyScheme.MatchString(s.rest) || schemeSlashes.MatchString(s.rest)):
-		if inner := withoutCredentials(s.rest); inner != s.rest {
+		if inner := stripped(s.rest, nested-1); inner != s.rest {
 			return s.scheme + inner
 		}
 		return value
 	case s.userinfo == "":
 		return value
 	default:
-		return s.before + s.host + s.after
+		return stripped(s.before+s.host+s.after, nested-1) // what is left may be read to have others
 	}
 }
 
 // hostOf returns the host of a URL as it is written, without its port, or "" when there is none.
 func hostOf(value string) string {
 	s := split(value, browserDelimiters)
-	if s.scheme != "" && s.userinfo == "" {
-		return hostOf(s.rest)
+	for range maxReadings {
+		if s.scheme == "" || s.userinfo != "" {
+			break
+		}
+		s = split(s.rest, browserDelimiters)
 	}
-	return withoutPort(s.host)
+	return strings.TrimFunc(withoutPort(strings.TrimFunc(s.host, isBlank)), isBlank)
 }
 
 // reading is one way to read the host of a value.
@@ -122,39 +129,59 @@ type reading struct {
 	final bool
 }
 
-// maxDecodings bounds how often a value is decoded.
-const maxDecodings = 8
+// maxReadings bounds how many ways to read a value are followed, and maxHost how long a host may be with all its encoding, in
+// bytes: names in the DNS have 255 at most (RFC 1035, section 2.3.4), and punycode takes quadratic time.
+const (
+	maxReadings = 64
+	maxHost     = 4096
+)
 
-// readings returns the hosts that a URL, a host or an address may be read to have: as it is written, and after each step of
-// decoding.
-func readings(value string) []reading {
-	var found []reading
-	add := func(host string, final bool) { found = append(found, reading{withoutPort(host), final}) }
-	for left := maxDecodings; left > 0; left-- {
-		browser, rfc3986 := split(value, browserDelimiters), split(value, rfc3986Delimiters)
-		decoded := split(unescaped(browser.before+browser.host), browserDelimiters).host
-		if i := strings.IndexFunc(decoded, endsHost); i >= 0 {
-			add(decoded[:i], false)
-		}
-		add(rfc3986.host, false)
-		if browser.scheme != "" {
-			return append(found, readings(browser.rest)...)
-		}
-		next := normalized(browser.before + browser.host)
-		final := next == browser.before+browser.host || left == 1
-		add(browser.host, final)
-		if final {
-			break
-		}
-		value = next
+// readings returns the hosts that a URL, a host or an address may be read to have: as it is written, as parsers that do not
+// agree on its end see it, and after each step of decoding. It returns false when there are too many, or one is too long.
+func readings(value string) (found []reading, ok bool) {
+	type text struct {
+		value string
+		whole bool // not only the beginning of a host
 	}
-	return found
+	queue := []text{{value, true}}
+	follow := func(next text) {
+		if next.value != "" && !slices.Contains(queue, next) {
+			queue = append(queue, next)
+		}
+	}
+	for i := 0; i < len(queue); i++ {
+		if i == maxReadings {
+			return nil, false
+		}
+		for _, delimiters := range []string{browserDelimiters, rfc3986Delimiters} {
+			s := split(queue[i].value, delimiters)
+			if len(s.host) > maxHost {
+				return nil, false
+			}
+			found = append(found, reading{host: withoutPort(s.host)})
+			last := &found[len(found)-1]
+			decoded := split(unescaped(s.before+s.host), delimiters).host
+			if end := strings.IndexFunc(decoded, endsHost); end > 0 {
+				follow(text{decoded[:end], false})
+			}
+			if s.scheme != "" {
+				follow(text{s.rest, queue[i].whole})
+				continue
+			}
+			next := normalized(s.before + s.host)
+			last.final = queue[i].whole && next == s.before+s.host
+			follow(text{next, queue[i].whole})
+		}
+	}
+	return found, true
 }
 
 // endsHost reports whether a parser that gives up at a character may take what is before it for the host.
 func endsHost(r rune) bool {
-	return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune(`<>"'|^`+"`", r)
+	return isBlank(r) || strings.ContainsRune(`<>"'|^`+"`", r)
 }
+
+func isBlank(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
 
 // withoutPort returns the host without its port. Several colons without brackets are an IPv6 address, with a port only if
 // they are none otherwise.
@@ -191,7 +218,7 @@ var refang = strings.NewReplacer("[.]", ".", "(.)", ".", "{.}", ".", "[dot]", ".
 // digits, ignored and white space, punycode, upper case, dots of other scripts, and defanging.
 func normalized(text string) string {
 	text = strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+		if isBlank(r) || unicode.Is(unicode.Cf, r) {
 			return -1
 		}
 		return r
