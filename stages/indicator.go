@@ -3,6 +3,7 @@ package stages
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/ipqs"
@@ -56,13 +57,21 @@ func (b *builder) indicator() (indicatorPlan, error) {
 	switch {
 	case known != nil && !known.Own, b.givenIndicator != nil && !b.ours(b.givenIndicator.CreatedByRef):
 		plan.explained = indicatorForeign
-	case known != nil && verdict.Score != nil:
+	case verdict.Score == nil:
+		if known != nil && b.withdrawn(known) {
+			plan.explained = indicatorWithdrawn // still, and the next job has to know
+		}
+	case known != nil:
 		send, i.Revoked, plan.explained = b.update(known, wanted)
 	default:
-		send = verdict.Score != nil
+		send = true
 	}
 	if send {
 		b.describe(&i, value, known)
+		if i.Revoked {
+			// OpenCTI ignores revoked in an import and computes it from valid_until, which has to be later than valid_from.
+			i.ValidFrom, i.ValidUntil = stix.Timestamp(b.at.Add(-time.Second)), stix.Timestamp(b.at)
+		}
 		b.add(i)
 	}
 	if known == nil || !known.Linked {
@@ -81,6 +90,13 @@ func (b *builder) describe(i *stix.Indicator, value string, known *KnownIndicato
 	}
 	i.Score, i.Labels, i.MainObservableType = verdict.Score, b.labels(), b.job.Entity.Type
 	i.IndicatorTypes = indicatorTypes(verdict, report)
+	if b.givenIndicator != nil {
+		for _, t := range b.givenIndicator.IndicatorTypes {
+			if !slices.Contains(ownTypes[:], t) {
+				i.IndicatorTypes = append(i.IndicatorTypes, t)
+			}
+		}
+	}
 	i.ExternalReferences = b.references()
 	switch from := b.options.DetectFrom; {
 	case from != nil:
@@ -95,8 +111,7 @@ func (b *builder) describe(i *stix.Indicator, value string, known *KnownIndicato
 // cannot do: to take off labels and types of earlier verdicts, and to revive it at a score that it has had.
 func (b *builder) update(known *KnownIndicator, wanted bool) (send, revoke bool, explained indicatorState) {
 	score := *b.job.Verdict.Score
-	withdrawn := known.Revoked && !known.Expired && b.state.Note != nil && b.state.Note.Withdrawn
-	automatic := known.Expired || withdrawn
+	automatic := known.Expired || b.withdrawn(known)
 	switch {
 	case !wanted && known.Revoked && !automatic:
 		return false, false, "" // a person's decision, and the score agrees
@@ -109,19 +124,29 @@ func (b *builder) update(known *KnownIndicator, wanted bool) (send, revoke bool,
 	changed := b.rescored(known) || b.changed(known)
 	b.removeOutdated(known)
 	switch {
+	case !wanted && known.Expired && !changed:
+		return false, false, ""
 	case !wanted:
-		if known.Expired {
-			return changed, true, ""
+		if !known.Revoked {
+			b.changes.Indicator, b.changes.Patch.Revoke = known.ID, true // an import with a score that it has had is ignored
 		}
 		return changed || !known.Revoked, true, indicatorWithdrawn
 	case !known.Revoked:
 		return changed, false, ""
 	case b.had(known, score):
 		b.changes.Indicator, b.changes.Patch.Restore = known.ID, true
+		if known.Base != nil && *known.Base != score {
+			b.changes.Patch.Score = &score
+		}
 		return b.changed(known), false, ""
 	default:
 		return true, false, ""
 	}
+}
+
+// withdrawn reports whether the worker itself revoked the indicator.
+func (b *builder) withdrawn(known *KnownIndicator) bool {
+	return known.Revoked && !known.Expired && b.state.Note != nil && b.state.Note.Withdrawn
 }
 
 // rescored reports whether the verdict gives the indicator another score than the last one did. OpenCTI accepts each score of
@@ -142,9 +167,9 @@ func (b *builder) changed(known *KnownIndicator) bool {
 		slices.ContainsFunc(indicatorTypes(b.job.Verdict, b.job.Risk.Report), func(t string) bool { return !slices.Contains(known.Types, t) })
 }
 
-// had reports whether the indicator has had the score before: OpenCTI ignores it then.
+// had reports whether the worker has given the indicator the score before, as far as its note knows: OpenCTI ignores it then.
 func (b *builder) had(known *KnownIndicator, score int) bool {
-	if known.Base != nil && *known.Base == score || slices.Contains(known.Scores, score) {
+	if known.Base != nil && *known.Base == score {
 		return true
 	}
 	return b.state.Note != nil && slices.ContainsFunc(b.state.Note.History, func(r VerdictRow) bool { return r.Score != nil && *r.Score == score })

@@ -44,11 +44,9 @@ type KnownIndicator struct {
 	Own bool `json:"own,omitempty"`
 	// Linked says that it is based on the entity already.
 	Linked bool `json:"linked,omitempty"`
-	// Score falls with decay. Base is the score that decay began with, or Score where there is no decay. Scores are those of
-	// its decay history.
-	Score  *int  `json:"score,omitempty"`
-	Base   *int  `json:"base,omitempty"`
-	Scores []int `json:"scores,omitempty"`
+	// Score falls with decay. Base is the score that decay began with, or Score where there is no decay.
+	Score *int `json:"score,omitempty"`
+	Base  *int `json:"base,omitempty"`
 	// Confidence is 0 to 100, nil where OpenCTI does not say.
 	Confidence *int `json:"confidence,omitempty"`
 	Revoked    bool `json:"revoked,omitempty"`
@@ -196,11 +194,6 @@ func newState(found opencti.State, q opencti.StateQuery, readAt time.Time) State
 		}
 		if state.Indicator.Base == nil {
 			state.Indicator.Base = i.Score
-		}
-		for _, step := range i.Decay {
-			if !slices.Contains(state.Indicator.Scores, step.Score) {
-				state.Indicator.Scores = append(state.Indicator.Scores, step.Score)
-			}
 		}
 	}
 	if n := found.Note; n != nil {

@@ -20,6 +20,8 @@ type Sketch struct {
 	CreatedByRef string
 	// Score is 0 to 100, nil where it has none.
 	Score *int
+	// IndicatorTypes are those of an indicator.
+	IndicatorTypes []string
 	// Sharing is who may see it.
 	Sharing
 }
@@ -80,6 +82,9 @@ func sketched(text string) (Sketch, error) {
 	}
 	if s.ObjectMarkingRefs, err = readIDs(object.get("object_marking_refs")); err != nil {
 		return s, fmt.Errorf("object_marking_refs: %w", err)
+	}
+	if s.IndicatorTypes, err = readIDs(object.get("indicator_types")); err != nil {
+		return s, fmt.Errorf("indicator_types: %w", err)
 	}
 	s.Value = object.identifying(s.Type)
 	s.CreatedByRef, _ = unquote(object.first(authorPlaces))

@@ -1,13 +1,19 @@
 package opencti
 
-import "context"
+import (
+	"context"
+	"strconv"
+)
 
 // IndicatorPatch changes an indicator that exists in ways that an import cannot.
 type IndicatorPatch struct {
 	// RemoveTypes are taken off its indicator_types: an import only ever adds some.
 	RemoveTypes []string `json:"remove_types,omitempty"`
-	// Restore makes a revoked indicator valid again, at the score that its decay began with.
+	// Revoke revokes it, and Restore makes a revoked one valid again, at the score that its decay began with.
+	Revoke  bool `json:"revoke,omitempty"`
 	Restore bool `json:"restore,omitempty"`
+	// Score, if not nil, is asked for after that. The platform ignores one that the connector has given it before.
+	Score *int `json:"score,omitempty"`
 }
 
 // PatchIndicator changes the indicator with that id (internal, or STIX), in a draft unless draftID is empty. ErrNotFound
@@ -26,8 +32,11 @@ func (c *Client) PatchIndicator(ctx context.Context, id string, patch IndicatorP
 		}
 		edits = append(edits, edit{"indicator_types", values, "remove"})
 	}
-	if patch.Restore {
-		edits = append(edits, edit{Key: "revoked", Value: []any{"false"}})
+	if patch.Revoke || patch.Restore {
+		edits = append(edits, edit{Key: "revoked", Value: []any{strconv.FormatBool(patch.Revoke)}})
+	}
+	if patch.Score != nil {
+		edits = append(edits, edit{Key: "x_opencti_score", Value: []any{strconv.Itoa(*patch.Score)}})
 	}
 	if len(edits) == 0 {
 		return nil
