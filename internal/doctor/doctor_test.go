@@ -16,6 +16,7 @@ import (
 
 	"opencti-ipqs-worker/internal/certtest"
 	"opencti-ipqs-worker/internal/doctor"
+	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/internal/opencti/openctitest"
 	"opencti-ipqs-worker/ipqs/ipqstest"
 )
@@ -367,6 +368,14 @@ func TestRegistrationDiffers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A registered address may hold a password, which this configuration refuses.
+func TestRegistrationDiffers_HidesPassword(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "", nil, ipqstest.Options{})
+	w.register(func(c *opencti.Connector) { c.ListenCallbackURI = "http://me:" + password + "@elsewhere.example.com/" })
+	w.verify(w.examine(), diagnosis{"registration", doctor.Warn, `listen_callback_uri is registered as "http://me:xxxxx@elsewhere.example.com/"`, "overwrites"})
 }
 
 func TestNothingIsChanged(t *testing.T) {

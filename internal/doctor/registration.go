@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -74,10 +75,18 @@ func differences(is opencti.Registered, want opencti.Connector, user opencti.Use
 	}
 	if has.ListenCallbackURI {
 		compare("listen_callback_uri", "CONNECTOR_LISTEN_PROTOCOL, CONNECTOR_LISTEN_PROTOCOL_API_URI and _PATH",
-			strconv.Quote(is.Connector.ListenCallbackURI), strconv.Quote(want.ListenCallbackURI))
+			address(is.Connector.ListenCallbackURI), address(want.ListenCallbackURI))
 	}
 	compare("connector_user_id", "OPENCTI_TOKEN", is.Registration.ConnectorUserID, user.ID)
 	return found
+}
+
+// address quotes a URI without its password.
+func address(uri string) string {
+	if parsed, err := url.Parse(uri); err == nil {
+		uri = parsed.Redacted()
+	}
+	return strconv.Quote(uri)
 }
 
 // scope is a list of entity types in a fixed order: the order has no meaning.

@@ -19,6 +19,7 @@ import (
 	"opencti-ipqs-worker/internal/config"
 	"opencti-ipqs-worker/internal/doctor"
 	"opencti-ipqs-worker/internal/freeport"
+	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/internal/opencti/openctitest"
 	"opencti-ipqs-worker/ipqs/ipqstest"
 )
@@ -83,8 +84,8 @@ func newWorld(t *testing.T, version string, broker openctitest.Broker, account i
 	return w
 }
 
-// register registers the connector as a worker with this configuration does.
-func (w *world) register() {
+// register registers the connector as a worker with this configuration does, with changes.
+func (w *world) register(changes ...func(*opencti.Connector)) {
 	w.t.Helper()
 	c, _, err := config.Load(w.loading())
 	if err != nil {
@@ -94,7 +95,11 @@ func (w *world) register() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := ways.OpenCTI.Register(w.t.Context(), ways.Connector()); err != nil {
+	connector := ways.Connector()
+	for _, change := range changes {
+		change(&connector)
+	}
+	if _, err := ways.OpenCTI.Register(w.t.Context(), connector); err != nil {
 		w.t.Fatal(err)
 	}
 }
