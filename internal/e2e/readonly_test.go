@@ -22,7 +22,7 @@ type readOnly struct {
 	says string // in one of the two outputs
 }
 
-// jaeger answers every query with one trace of one span.
+// jaegerOf is the address of a Jaeger that answers every query with one trace of one span.
 func jaegerOf(t *testing.T, trace string) string {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprintf(w, `{"data":[{"traceID":%[1]q,"processes":{"p1":{"serviceName":"ipqs-worker","tags":[]}},"spans":[
