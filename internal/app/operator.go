@@ -94,7 +94,7 @@ func registration(ctx context.Context, o Options) (opencti.Registration, error) 
 		return opencti.Registration{}, ErrNotRegistered
 	}
 	if errors.Is(err, opencti.ErrForbidden) {
-		err = fmt.Errorf("%w; give the token's user the capability MODULES, or set MQ_HOST, MQ_PORT, MQ_VHOST, MQ_USER, MQ_PASS and MQ_USE_SSL", err)
+		err = fmt.Errorf("%w; give the token's user the capability MODULES", err)
 	}
 	if err != nil {
 		return opencti.Registration{}, fmt.Errorf("asking OpenCTI where the queues are: %w", remedied(err))

@@ -13,6 +13,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"opencti-ipqs-worker/internal/config"
+	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/internal/opencti/openctitest"
 	"opencti-ipqs-worker/pipeline"
 	"opencti-ipqs-worker/pipeline/pipelinetest"
@@ -103,6 +104,15 @@ func TestOperateWithBrokerOptions(t *testing.T) {
 	o.Config.MQ.Pass = config.Secret{}
 	if _, err := Operate(t.Context(), o); !errors.Is(err, ErrNotRegistered) {
 		t.Errorf("Operate() without MQ_PASS = %v, want %v", err, ErrNotRegistered)
+	}
+}
+
+func TestOperator_NamesTheMissingCapability(t *testing.T) {
+	t.Parallel()
+	platform, o := operated(t)
+	platform.FailNext("Registered", 1, "FORBIDDEN_ACCESS")
+	if _, err := Look(t.Context(), o); !errors.Is(err, opencti.ErrForbidden) || !strings.Contains(err.Error(), "the capability MODULES") {
+		t.Errorf("Look() = %v, want %v with the capability MODULES", err, opencti.ErrForbidden)
 	}
 }
 
