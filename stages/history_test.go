@@ -147,7 +147,7 @@ func TestParseNote(t *testing.T) {
 			"rows from the future", head + "| 2026-03-04T01:00:00Z | 2026-03-04T10:00:01Z | LOW | 10 | proxy |\n| 2026-03-04T01:00:00Z | 2026-03-04T10:00:00Z | LOW | 10 | proxy |",
 			noteRecord{History: []VerdictRow{verdictRow(1, 10, Low, 10)}},
 		},
-		{"withdrawn", "- **Indicator:** withdrawn; the score is below the threshold for indicators\n", noteRecord{Withdrawn: true}},
+		{"withdrawn", "- **Indicator:** withdrawn because the score fell below the threshold for indicators\n", noteRecord{Withdrawn: true}},
 		{"not withdrawn", "- **Indicator:** revoked in OpenCTI\nnot - **Indicator:** withdrawn\n", noteRecord{}},
 	}
 	for _, tt := range tests {

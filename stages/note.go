@@ -71,7 +71,7 @@ func noteContent(n noteFacts) string {
 	case indicatorRevoked:
 		bullet("Indicator", "revoked in OpenCTI and left revoked; IPQS still reports the value")
 	case indicatorWithdrawn:
-		b.WriteString(withdrawnLine + "; the score is below the threshold for indicators\n")
+		b.WriteString(withdrawnLine + " because the score fell below the threshold for indicators\n")
 	}
 	for _, t := range themes(report) {
 		t.write(&b)

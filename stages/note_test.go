@@ -34,7 +34,7 @@ func TestNoteContent(t *testing.T) {
 		"- **Queried:** 2026-03-04T05:06:07Z, answer from the cache, 3h 5m old\n" +
 		"- **Sent to IPQS:** `https://example.com`\n" +
 		"- **Request:** Req4711\n" +
-		"- **Indicator:** withdrawn; the score is below the threshold for indicators\n\n" +
+		"- **Indicator:** withdrawn because the score fell below the threshold for indicators\n\n" +
 		"| Risk | |\n| --- | --- |\n| Risk score | 10 of 100 |\n| Malware | unknown |\n| Phishing | yes |\n| Suspicious | unknown |\n\n" +
 		"### Last verdicts\n\n| First answer | Last answer | Level | Score | Findings |\n| --- | --- | --- | --- | --- |\n" +
 		"| 2026-03-04T05:06:07Z | 2026-03-04T05:06:07Z | LOW | 10 | phishing |\n"
