@@ -42,6 +42,10 @@ chaos: ## Run the tests of what can fail at full length: 5,000 jobs under fire, 
 		-run 'TestChaos|BurntWhile|Hostile|Cluster|FiftyKills|ComeHome|EveryFate|ThreeMinutes|DayTurns|OutageOfAnHour|WithoutAnAnswer' \
 		./internal/e2e ./pipeline ./pipeline/rabbitmq
 
+.PHONY: test-graph
+test-graph: ## Try 10,000 random histories of an OpenCTI that others write to as well (a minute)
+	go test -count=1 -run Property ./internal/graphtest
+
 .PHONY: test-metrics
 test-metrics: ## Check metrics, alerts and dashboard against a scrape of a worker under load (needs promtool)
 	.ci/metrics
