@@ -28,6 +28,9 @@ type of a value is seen from the value; --type names it where that is not so. It
 costs a credit: a value given twice, letter by letter, is looked up once, and when any value is none of its type nothing is
 looked up at all. Interrupted, it prints what was answered by then.
 
+Private addresses, internal host names, networks and what IPQS_EXCLUDE lists are not sent. Their results name the reason, and
+the exit status is 1.
+
 With --type User-Account the values are logins, which are looked for in leaks. With --type Artifact they are paths of files,
 which are sent to IPQS to be scanned; that wants IPQS_ARTIFACT_SCAN=true, and takes as long as the scans do.
 
