@@ -3,6 +3,7 @@ package egress
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -21,12 +22,7 @@ func internal(address netip.Addr) bool {
 			return true
 		}
 	}
-	for _, embedded := range embeddedIPv4(address) {
-		if internal(embedded) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(embeddedIPv4(address), internal)
 }
 
 func internalPrefixes() [5]netip.Prefix {

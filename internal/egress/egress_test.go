@@ -9,7 +9,7 @@ import (
 	"opencti-ipqs-worker/internal/egress/egresstest"
 )
 
-func guard(t testing.TB, form egress.URLForm, exclude ...string) egress.Guard {
+func guard(t *testing.T, form egress.URLForm, exclude ...string) egress.Guard {
 	t.Helper()
 	exclusions, err := egress.ParseExclusions(exclude)
 	if err != nil {

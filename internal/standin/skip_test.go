@@ -23,27 +23,39 @@ func TestSkippedJob_CompletesItsWork(t *testing.T) {
 		inError    bool // with CONNECTOR_SKIP_AS=error
 	}{
 		{
-			"scope", openctitest.Observable{Type: "Hostname", Value: value}, stages.ReasonScope,
+			"scope",
+			openctitest.Observable{Type: "Hostname", Value: value},
+			stages.ReasonScope,
 			"Hostname is not in the scope of this connector (IPv4-Addr, Domain-Name). Nothing was changed; skipped (scope).", true,
 		},
 		{
-			"TLP", openctitest.Observable{Type: "Domain-Name", Value: value, Markings: []string{"TLP:RED"}}, stages.ReasonTLP,
+			"TLP",
+			openctitest.Observable{Type: "Domain-Name", Value: value, Markings: []string{"TLP:RED"}},
+			stages.ReasonTLP,
 			"TLP:RED is above what this connector may look up (TLP:AMBER). Nothing was changed; skipped (tlp).", true,
 		},
 		{
-			"private address", openctitest.Observable{Type: "IPv4-Addr", Value: "10.0.0.1"}, stages.ReasonPrivate,
+			"private address",
+			openctitest.Observable{Type: "IPv4-Addr", Value: "10.0.0.1"},
+			stages.ReasonPrivate,
 			"The value is or contains an address without a public meaning. Nothing was changed; skipped (private_address).", false,
 		},
 		{
-			"internal name", openctitest.Observable{Type: "Domain-Name", Value: "files.corp"}, stages.ReasonInternalName,
+			"internal name",
+			openctitest.Observable{Type: "Domain-Name", Value: "files.corp"},
+			stages.ReasonInternalName,
 			"The host name is under .corp, which is used in internal networks only. Nothing was changed; skipped (internal_name).", false,
 		},
 		{
-			"network", openctitest.Observable{Type: "IPv4-Addr", Value: "198.51.100.0/24"}, stages.ReasonNetwork,
+			"network",
+			openctitest.Observable{Type: "IPv4-Addr", Value: "198.51.100.0/24"},
+			stages.ReasonNetwork,
 			"The value is a network of more than one address, and IPQS looks up single addresses only. Nothing was changed; skipped (network).", false,
 		},
 		{
-			"excluded", openctitest.Observable{Type: "Domain-Name", Value: "www.example.org"}, stages.ReasonExcluded,
+			"excluded",
+			openctitest.Observable{Type: "Domain-Name", Value: "www.example.org"},
+			stages.ReasonExcluded,
 			"The host name is under example.org of IPQS_EXCLUDE. Nothing was changed; skipped (excluded).", true,
 		},
 	}
