@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -196,7 +197,33 @@ func (r *recording) Credential(context.Context, string, string) (opencti.Credent
 	return opencti.NewCredential(text(r.Input.Entity.Login), text(r.Input.Entity.Credential)), nil
 }
 
-// made is what the stages make of the recorded input, in the model "connector": lines to be compared.
+// paritySettings restore the behaviour of the connector in Python.
+var paritySettings = map[string]string{
+	"IPQS_RISK_MODEL":          "connector",
+	"IPQS_SCORE_POLICY":        "replace",
+	"IPQS_INDICATOR_MIN_SCORE": "0",
+	"IPQS_INDICATOR_REVIVE":    "always",
+}
+
+// TestParitySettingsAreDocumented: docs/migration.md names the settings of the parity test, and no others.
+func TestParitySettingsAreDocumented(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("../docs/migration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(raw), "<!-- settings -->")
+	block, _, _ = strings.Cut(block, "<!-- end -->")
+	listed := map[string]string{}
+	for _, setting := range regexp.MustCompile(`(?m)^(\w+)=(.*)$`).FindAllStringSubmatch(block, -1) {
+		listed[setting[1]] = setting[2]
+	}
+	if diff := cmp.Diff(paritySettings, listed); diff != "" {
+		t.Errorf("docs/migration.md (-parity test +file):\n%s", diff)
+	}
+}
+
+// made is what the stages make of the recorded input with the settings for parity: lines to be compared.
 func (r *recording) made(t *testing.T) []string {
 	t.Helper()
 	files := fakeFiles{}
@@ -226,8 +253,14 @@ func (r *recording) made(t *testing.T) []string {
 		Scope:  []string{"Domain-Name", "IPv4-Addr", "Email-Addr", "Url", "Phone-Number", typeAccount, typeArtifact},
 		MaxTLP: tlp("IPQS_MAX_TLP", "TLP:AMBER"), DefaultTLP: tlp("IPQS_DEFAULT_TLP", "TLP:CLEAR"),
 	}
+	least, err := strconv.Atoi(paritySettings["IPQS_INDICATOR_MIN_SCORE"])
+	if err != nil {
+		t.Fatal(err)
+	}
 	enrichment := Enrichment{
-		DefaultTLP: policy.DefaultTLP, Score: ReplaceScore, IndicatorFrom: MinScores{},
+		DefaultTLP: policy.DefaultTLP,
+		Score:      ScorePolicy(paritySettings["IPQS_SCORE_POLICY"]), IndicatorFrom: MinScores{"ip": least, "email": least, "phone": least, "url": least, "leak": least, "file": least},
+		Revive:          RevivePolicy(paritySettings["IPQS_INDICATOR_REVIVE"]),
 		IPRelationships: r.Config["IPQS_IP_ADD_RELATIONSHIPS"] != "false", DomainRelationships: r.Config["IPQS_DOMAIN_ADD_RELATIONSHIPS"] != "false",
 	}
 	now := at
@@ -242,7 +275,7 @@ func (r *recording) made(t *testing.T) []string {
 		return job, nil
 	}}
 	job, err := Open(r.Input.Message)
-	for _, stage := range []Stage{Resolve(r, &platform{}, policy, clock), lookup, scanned, Score(Scoring{Model: Connector}), Bundle(enrichment)} {
+	for _, stage := range []Stage{Resolve(r, &platform{}, policy, clock), lookup, scanned, Score(Scoring{Model: Model(paritySettings["IPQS_RISK_MODEL"])}), Bundle(enrichment)} {
 		for err == nil {
 			if job, err = stage.Run(context.Background(), job); err == nil {
 				break
@@ -347,7 +380,7 @@ func differencesListed(t *testing.T) map[string][]string {
 	return listed
 }
 
-// In the model "connector" the same input makes what the connector in Python was seen to make: ids, patterns, scores, labels
+// With the settings of docs/migration.md the same input makes what the connector in Python was seen to make: ids, patterns, scores, labels
 // and the ends of relationships. Where not, docs/migration.md lists the case, what differs and why, and nothing else.
 func TestParityWithTheConnectorInPython(t *testing.T) {
 	t.Parallel()
