@@ -283,7 +283,8 @@ func TestFind(t *testing.T) {
 		},
 		{
 			"types of an indicator", `{"id":"url--1","type":"indicator","indicator_types":["benign","x"]}`,
-			Sketch{Type: "indicator", IndicatorTypes: []string{"benign", "x"}}, "",
+			Sketch{Type: "indicator", IndicatorTypes: []string{"benign", "x"}},
+			"",
 		},
 		{
 			"hash of an artifact", `{"id":"url--1","type":"artifact","hashes":{"MD5":"0","SHA-256":"1"}}`,

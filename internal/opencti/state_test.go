@@ -286,7 +286,7 @@ func TestCountries(t *testing.T) {
 // TestDecayStep_order: the history is read the oldest first, whatever the order of the answer.
 func TestDecayStep_order(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte(`{"data":{"about":{"version":"7.260817.0"},"stixCyberObservable":{"id":"1","standard_id":"` + address + `"},"indicator":{"id":"2",
 			"decay_history":[{"score":20,"updated_at":"2026-03-01T00:00:00Z"},{"score":80,"updated_at":"2026-01-01T00:00:00Z"}]}}}`))
 	}))
