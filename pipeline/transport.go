@@ -23,7 +23,7 @@ type Topic struct {
 	// Prefetch is how many messages a subscriber may have in hand at once. Zero means that nobody of ours subscribes
 	// (a poison queue).
 	Prefetch int
-	// Foreign marks a topic whose queue somebody else owns (OpenCTI's listen queue): never declared by us.
+	// Foreign marks a topic whose queue OpenCTI owns: it is consumed, never declared and never published to.
 	Foreign bool
 	// Delay makes the topic a waiting room: what is published to it is handed out on the topic Back after that time, without
 	// anybody of ours holding it meanwhile. Its Prefetch is zero. Both are zero for any other topic.
