@@ -27,7 +27,7 @@ func TestEveryFateWhileAWorkerStops(t *testing.T) {
 		"skipped for its marking": observable("Email-Addr", "planted-marked@example.com"),
 		"skipped for its type":    observable("Hostname", "planted-hostname"),
 		"skipped as private":      observable("IPv4-Addr", "10.77.66.55"),
-		"refused by IPQS":         observable("IPv4-Addr", "planted-no-address.example"),
+		"refused by IPQS":         observable("IPv4-Addr", "planted-no address.example"),
 		"failing at first":        observable("Domain-Name", "planted-flaky.example.com"),
 	}
 	marked := fates["skipped for its marking"]

@@ -240,7 +240,7 @@ func (g Guard) host(r reading) *RefusedError {
 	if entry, ok := g.exclusions.name(h.name); ok {
 		return refused(Excluded, "the host name is under %s of IPQS_EXCLUDE", entry)
 	}
-	if suffix, ok := internalSuffix(h.name); ok {
+	if suffix, ok := internalSuffix(h.name); ok && (r.whole || strings.Contains(h.name, ".")) {
 		return refused(InternalName, "the host name is under .%s, which is used in internal networks only", suffix)
 	}
 	if r.final && len(h.addresses) == 0 && !strings.Contains(h.name, ".") {

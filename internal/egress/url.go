@@ -15,6 +15,9 @@ import (
 // atSigns replaces the notations of @ that a parser may decode or map to it.
 var atSigns = strings.NewReplacer("%40", "@", "\uff20", "@", "\ufe6b", "@")
 
+// ignored removes what parsers of URLs ignore anywhere (https://url.spec.whatwg.org/#concept-basic-url-parser).
+var ignored = strings.NewReplacer("\t", "", "\r", "", "\n", "")
+
 // structure are the parts of a URL: before is the scheme with its slashes, after begins with the path, query or fragment.
 // White space around the URL, and the tabs and line breaks that parsers ignore within it, are in none of them.
 type structure struct {
@@ -43,7 +46,7 @@ const (
 // split takes a URL apart. The user information ends at the last @ of the authority.
 func split(value, delimiters string) structure {
 	value = strings.TrimFunc(value, isBlank)
-	value = strings.NewReplacer("\t", "", "\r", "", "\n", "").Replace(value)
+	value = ignored.Replace(value)
 	var s structure
 	switch {
 	case schemeSlashes.MatchString(value):
@@ -125,6 +128,8 @@ func hostOf(value string) string {
 // reading is one way to read the host of a value.
 type reading struct {
 	host string
+	// whole says that a parser reads all of the host, and not only what is before a character that it does not expect.
+	whole bool
 	// final says that there is nothing left to decode: a host without a dot has none.
 	final bool
 }
@@ -141,7 +146,7 @@ const (
 func readings(value string) (found []reading, ok bool) {
 	type text struct {
 		value string
-		whole bool // not only the beginning of a host
+		whole bool // see reading
 	}
 	queue := []text{{value, true}}
 	follow := func(next text) {
@@ -158,7 +163,7 @@ func readings(value string) (found []reading, ok bool) {
 			if len(s.host) > maxHost {
 				return nil, false
 			}
-			found = append(found, reading{host: withoutPort(s.host)})
+			found = append(found, reading{host: withoutPort(s.host), whole: queue[i].whole})
 			last := &found[len(found)-1]
 			decoded := split(unescaped(s.before+s.host), delimiters).host
 			if end := strings.IndexFunc(decoded, endsHost); end > 0 {

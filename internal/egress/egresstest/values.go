@@ -112,7 +112,7 @@ func Allowed() []Value {
 		"corp.example.com", "intranet.example.com", "internal.example", "mylocal.example", "notcorp.com", "x-corp.example",
 		"home.example.com", "onion.example", "lan.example", "10.0.0.1.example.com", "evil'.example", "excluded.example.com",
 		"notexcluded.example", "8.8.8.8.in-addr.arpa", "a-very-long-label-that-is-still-below-the-limit-of-sixty-three-ch.example",
-		"co.uk", "1.1.1.1.1.example", "0x0a.example.com", "private.example.com")
+		"co.uk", "1.1.1.1.1.example", "0x0a.example.com", "private.example.com", "home'n'garden.example")
 	add("Url",
 		"https://example.com/", "http://example.com:8080/path?query=1#fragment", "HTTPS://EXAMPLE.COM/Upper", "https://example.com/%zz",
 		"https://example.com/o'brien\\x\"y/ünï😀", "https://example.com/a b", "https://münchen.example/straße", "https://xn--mnchen-3ya.example/",
