@@ -82,7 +82,11 @@ func parseHost(text string) parsedHost {
 	}
 	name := strings.Trim(text, ".")
 	if addresses := parseIPv4(name); len(addresses) > 0 {
-		return parsedHost{addresses: addresses}
+		h := parsedHost{addresses: addresses}
+		if strings.HasSuffix(text, "..") || tooLarge(name) {
+			h.name = name // a name for those who do not take it for an address
+		}
+		return h
 	}
 	h := parsedHost{name: name}
 	if address, ok := reverseName(name); ok {
@@ -130,6 +134,11 @@ func parseIPv4(host string) []netip.Addr {
 		addresses = append(addresses, netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, value))))
 	}
 	return addresses
+}
+
+// tooLarge reports whether a single number is no address without dropping bits.
+func tooLarge(host string) bool {
+	return slices.ContainsFunc(parseNumber(host), func(n uint64) bool { return n > 1<<32-1 })
 }
 
 // parseNumber returns the readings of one part of an IPv4 address, or nil when it is no number.

@@ -243,7 +243,7 @@ func (g Guard) host(r reading) *RefusedError {
 	if suffix, ok := internalSuffix(h.name); ok && (r.whole || strings.Contains(h.name, ".")) {
 		return refused(InternalName, "the host name is under .%s, which is used in internal networks only", suffix)
 	}
-	if r.final && len(h.addresses) == 0 && !strings.Contains(h.name, ".") {
+	if r.final && !strings.Contains(h.name, ".") {
 		return refused(InternalName, "the host name has a single label, so it is a name of a local network")
 	}
 	return nil

@@ -63,7 +63,7 @@ func Refused() []Value {
 		"http://intranet/", "http://LOCALHOST./", "https://wiki/page", "http://host.local/", "http://host.LOCAL./x", "http://a.b.corp:8080/",
 		"http://user:pw@files.internal/", "http://xn--local-/", "http://a.xn--local-/", "http://host.ｌｏｃａｌ/", "http://host%2elocal/",
 		"http://host。lan/", "localhost:3000", "localhost:3000/x", "http://x.onion/", "file:///etc/passwd", `\\server\share`, "https://printer.home/",
-		"https://x.home.arpa/", "http://db.private/", "http://münchen/", "http://host[dot]corp.intranet/")
+		"https://x.home.arpa/", "http://80801688080/", "http://db.private/", "http://münchen/", "http://host[dot]corp.intranet/")
 	add(egress.InternalName, "Domain-Name",
 		"localhost", "intranet", "corp", "com", "dc01.corp", "dc01.CORP.", "nas.local", "x.localdomain", "a.localhost", "router.lan",
 		"router.home.arpa", "home.arpa", "ec2.internal", "wiki.intranet", "pc.home", "db.private", "expyuzz4wqqyqhjn.onion", "dc01.corp:389",
