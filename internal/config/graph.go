@@ -12,7 +12,39 @@ func scoreKinds() []string { return append(cacheKinds(), "file") }
 
 // graphOptions returns the options about what is written to OpenCTI and what is left as it is.
 func graphOptions() []Option {
+	const switches = "true, false, yes or no"
 	return []Option{
+		{
+			Env: "IPQS_IP_ADD_RELATIONSHIPS", Kind: Bool, Default: "true", For: ForEnrich,
+			Description: "Add the autonomous system of an IP address and the relationship to it.",
+			Accepts:     switches,
+			set:         into(func(c *Config) *bool { return &c.IPQS.IPAddRelationships }, parseBool),
+		},
+		{
+			Env: "IPQS_DOMAIN_ADD_RELATIONSHIPS", Kind: Bool, Default: "true", For: ForEnrich,
+			Description: "Add the addresses that a domain resolves to and the relationships to them.",
+			Accepts:     switches,
+			set:         into(func(c *Config) *bool { return &c.IPQS.DomainAddRelationships }, parseBool),
+		},
+		{
+			Env: "IPQS_IP_ADD_COUNTRY", Kind: Bool, Default: "false", For: ForEnrich,
+			Description: "Add the country of an IP address and the relationship to it.",
+			Accepts:     switches,
+			set:         into(func(c *Config) *bool { return &c.IPQS.IPAddCountry }, parseBool),
+		},
+		{
+			Env: "IPQS_RISK_MODEL", Kind: Text, Default: "bands", For: ForEnrich,
+			Description: "Way to a verdict: four ranges of the score, IPQS' own guidance, or as its connector in Python.",
+			Accepts:     "one of bands, guidance, connector",
+			Words:       []string{"bands", "guidance", "connector"},
+			set:         into(func(c *Config) *string { return &c.IPQS.RiskModel }, parseOneOf("bands", "guidance", "connector")),
+		},
+		{
+			Env: "IPQS_FLAG_LABELS", Kind: Bool, For: ForEnrich,
+			Description: "Label flags such as tor or disposable too; not set, yes, but not in the model connector.",
+			Accepts:     switches,
+			set:         into(func(c *Config) **bool { return &c.IPQS.FlagLabels }, optional(parseBool)),
+		},
 		{
 			Env: "IPQS_SCORE_POLICY", Kind: Text, Default: "respect",
 			Description: "When the IPQS score replaces an observable's: unless another author gave a higher one (respect), always " +
@@ -34,6 +66,19 @@ func graphOptions() []Option {
 			Accepts: "one of expired, always, never",
 			Words:   []string{"expired", "always", "never"},
 			set:     into(func(c *Config) *string { return &c.IPQS.IndicatorRevive }, parseOneOf("expired", "always", "never")),
+		},
+		{
+			Env: "IPQS_DETECTION_MIN_SCORE", Kind: Number, For: ForEnrich,
+			Description: "Least score whose indicators are marked for detection; not set, that is left to OpenCTI's users.",
+			Accepts:     "a whole number from 0 to 100",
+			Most:        100,
+			set:         into(func(c *Config) **int { return &c.IPQS.DetectionMinScore }, optional(parseInt(0, 100))),
+		},
+		{
+			Env: "IPQS_INCLUDE_PERSONAL_DATA", Kind: Bool, Default: "false", For: ForEnrich,
+			Description: "Tell in the note which names, addresses and numbers of people IPQS connects with the observable.",
+			Accepts:     switches,
+			set:         into(func(c *Config) *bool { return &c.IPQS.IncludePersonalData }, parseBool),
 		},
 	}
 }

@@ -96,7 +96,6 @@ func yamlOf(env string) string {
 func Table() []Option {
 	const (
 		switches = "true, false, yes or no"
-		tlps     = "one of TLP:CLEAR, TLP:GREEN, TLP:AMBER, TLP:AMBER+STRICT, TLP:RED"
 		pem      = "a text in PEM, or the path of a file that holds one"
 	)
 	return slices.Concat([]Option{
@@ -283,157 +282,14 @@ func Table() []Option {
 			Accepts:     "an address such as https://www.ipqualityscore.com/api/json",
 			set:         into(func(c *Config) *string { return &c.IPQS.BaseURL }, parseURL),
 		},
-		{
-			Env: "IPQS_IP_ADD_RELATIONSHIPS", Kind: Bool, Default: "true", For: ForEnrich,
-			Description: "Add the autonomous system of an IP address and the relationship to it.",
-			Accepts:     switches,
-			set:         into(func(c *Config) *bool { return &c.IPQS.IPAddRelationships }, parseBool),
-		},
-		{
-			Env: "IPQS_DOMAIN_ADD_RELATIONSHIPS", Kind: Bool, Default: "true", For: ForEnrich,
-			Description: "Add the addresses that a domain resolves to and the relationships to them.",
-			Accepts:     switches,
-			set:         into(func(c *Config) *bool { return &c.IPQS.DomainAddRelationships }, parseBool),
-		},
-		{
-			Env: "IPQS_IP_ADD_COUNTRY", Kind: Bool, Default: "false", For: ForEnrich,
-			Description: "Add the country of an IP address and the relationship to it.",
-			Accepts:     switches,
-			set:         into(func(c *Config) *bool { return &c.IPQS.IPAddCountry }, parseBool),
-		},
-		{
-			Env: "IPQS_RISK_MODEL", Kind: Text, Default: "bands", For: ForEnrich,
-			Description: "Way to a verdict: four ranges of the score, IPQS' own guidance, or as its connector in Python.",
-			Accepts:     "one of bands, guidance, connector",
-			Words:       []string{"bands", "guidance", "connector"},
-			set:         into(func(c *Config) *string { return &c.IPQS.RiskModel }, parseOneOf("bands", "guidance", "connector")),
-		},
-		{
-			Env: "IPQS_FLAG_LABELS", Kind: Bool, For: ForEnrich,
-			Description: "Label flags such as tor or disposable too; not set, yes, but not in the model connector.",
-			Accepts:     switches,
-			set:         into(func(c *Config) **bool { return &c.IPQS.FlagLabels }, optional(parseBool)),
-		},
-		{
-			Env: "IPQS_DETECTION_MIN_SCORE", Kind: Number, For: ForEnrich,
-			Description: "Least score whose indicators are marked for detection; not set, that is left to OpenCTI's users.",
-			Accepts:     "a whole number from 0 to 100",
-			Most:        100,
-			set:         into(func(c *Config) **int { return &c.IPQS.DetectionMinScore }, optional(parseInt(0, 100))),
-		},
-		{
-			Env: "IPQS_INCLUDE_PERSONAL_DATA", Kind: Bool, Default: "false", For: ForEnrich,
-			Description: "Tell in the note which names, addresses and numbers of people IPQS connects with the observable.",
-			Accepts:     switches,
-			set:         into(func(c *Config) *bool { return &c.IPQS.IncludePersonalData }, parseBool),
-		},
-		{
-			Env: "IPQS_DEFAULT_TLP", Kind: Text, Default: "TLP:CLEAR", For: ForEnrich,
-			Description: "Marking that an observable without one counts as.",
-			Accepts:     tlps,
-			Words:       levelsOfTLP(),
-			set:         into(func(c *Config) *string { return &c.IPQS.DefaultTLP }, parseTLP),
-		},
-		{
-			Env: "IPQS_MAX_TLP", Kind: Text, Default: "TLP:AMBER", For: ForEnrich,
-			Description: "Strictest marking whose observables are sent to IPQualityScore.",
-			Accepts:     tlps,
-			Words:       levelsOfTLP(),
-			set:         into(func(c *Config) *string { return &c.IPQS.MaxTLP }, parseTLP),
-		},
-		{
-			Env: "IPQS_SKIP_PRIVATE", Kind: Bool, Default: "true", For: ForEnrich,
-			Description: "Deprecated and without effect: private addresses and names of internal networks are never sent.",
-			Accepts:     switches,
-			set:         into(func(c *Config) *bool { return &c.IPQS.SkipPrivate }, parseBool),
-		},
-		{
-			Env: "IPQS_EXCLUDE", Kind: List, For: ForEnrich,
-			Description: "Domains (with the names below them), addresses and networks that are never sent to IPQualityScore, or files with one entry a line.",
-			Accepts:     "a comma-separated list of domains, networks such as 203.0.113.0/24, and paths of files with one entry a line",
-			set:         into(func(c *Config) *[]string { return &c.IPQS.Exclude }, parseExclusions),
-		},
-		{
-			Env: "IPQS_URL_SEND", Kind: Text, Default: "full", For: ForEnrich,
-			Description: "How much of a URL is sent to IPQualityScore, which opens it: all, all but query and fragment, or the host; user name and password never.",
-			Accepts:     "one of full, without-query, host",
-			Words:       []string{"full", "without-query", "host"},
-			set:         into(func(c *Config) *string { return &c.IPQS.URLSend }, parseOneOf("full", "without-query", "host")),
-		},
-	}, graphOptions(), lookupOptions(), creditOptions(), []Option{
+	}, graphOptions(), egressOptions(), lookupOptions(), creditOptions(), []Option{
 		{
 			Env: "PLAYBOOK_MAX_WAIT", Kind: Duration, Default: "30s",
 			Description: "Time that a playbook waits for its enrichment; then it goes on without.",
 			Accepts:     "a duration from 1s to 15m, such as 30s or 1m30s",
 			set:         into(func(c *Config) *time.Duration { return &c.Playbook.MaxWait }, parseDuration(time.Second, 15*time.Minute)),
 		},
-		{
-			Env: "MQ_HOST", Kind: Text,
-			Description: "Host of RabbitMQ, where it is not the one that OpenCTI tells.",
-			Accepts:     "a host name or address",
-			set:         into(func(c *Config) *string { return &c.MQ.Host }, parseText),
-		},
-		{
-			Env: "MQ_PORT", Kind: Number,
-			Description: "Port of RabbitMQ, where it is not the one that OpenCTI tells.",
-			Accepts:     "a whole number from 1 to 65535",
-			Least:       1, Most: 65535,
-			set: into(func(c *Config) *int { return &c.MQ.Port }, parseInt(1, 65535)),
-		},
-		{
-			Env: "MQ_VHOST", Kind: Text,
-			Description: "Virtual host of RabbitMQ, where it is not the one that OpenCTI tells.",
-			Accepts:     "the name of a virtual host",
-			set:         into(func(c *Config) *string { return &c.MQ.VHost }, parseText),
-		},
-		{
-			Env: "MQ_USER", Kind: Text,
-			Description: "User of RabbitMQ, where it is not the one that OpenCTI tells.",
-			Accepts:     "the name of a user",
-			set:         into(func(c *Config) *string { return &c.MQ.User }, parseText),
-		},
-		{
-			Env: "MQ_PASS", Kind: Text, Secret: true,
-			Description: "Password of RabbitMQ, where it is not the one that OpenCTI tells.",
-			Accepts:     "a password",
-			set:         func(c *Config, value string) error { c.MQ.Pass = NewSecret(value); return nil },
-		},
-		{
-			Env: "MQ_USE_SSL", Kind: Bool,
-			Description: "Speak TLS with RabbitMQ, where OpenCTI tells otherwise.",
-			Accepts:     switches,
-			set:         into(func(c *Config) **bool { return &c.MQ.UseSSL }, optional(parseBool)),
-		},
-		{
-			Env: "MQ_USE_SSL_CA", Kind: Text,
-			Description: "Certificates of the authorities to trust for RabbitMQ, besides the system's.",
-			Accepts:     pem,
-			set:         into(func(c *Config) *string { return &c.MQ.CA }, parseCA),
-		},
-		{
-			Env: "MQ_USE_SSL_CERT", Kind: Text,
-			Description: "Client certificate for RabbitMQ.",
-			Accepts:     pem,
-			set:         into(func(c *Config) *string { return &c.MQ.Cert }, parsePEM),
-		},
-		{
-			Env: "MQ_USE_SSL_KEY", Kind: Text, Secret: true,
-			Description: "Key of the client certificate for RabbitMQ.",
-			Accepts:     pem,
-			set:         into(func(c *Config) *Secret { return &c.MQ.Key }, parseSecretPEM),
-		},
-		{
-			Env: "MQ_USE_SSL_PASSPHRASE", Kind: Text, Secret: true,
-			Description: "Passphrase of that key, if it is encrypted.",
-			Accepts:     "the passphrase of the key in MQ_USE_SSL_KEY",
-			set:         func(c *Config, value string) error { c.MQ.Passphrase = NewSecret(value); return nil },
-		},
-		{
-			Env: "MQ_USE_SSL_REJECT_UNAUTHORIZED", Kind: Bool, Default: "true",
-			Description: "Check the certificate of RabbitMQ.",
-			Accepts:     switches,
-			set:         into(func(c *Config) *bool { return &c.MQ.RejectUnauthorized }, parseBool),
-		},
+	}, brokerOptions(), []Option{
 		{
 			Env: "WORKER_QUEUE_TYPE", Kind: Text, Default: "classic",
 			Description: "Type of the worker's queues: quorum where RabbitMQ has three nodes or more.",
