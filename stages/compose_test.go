@@ -265,7 +265,7 @@ func TestCompose_writesWhatChanged(t *testing.T) {
 			},
 			changes: Changes{
 				Labels:    []LabelOn{{ipv4().StandardID, opencti.Label{ID: low, Value: low}}, {riskIndicator, opencti.Label{ID: "own", Value: low}}},
-				Indicator: riskIndicator, Patch: opencti.IndicatorPatch{RemoveTypes: []string{typeBenign}},
+				Indicator: riskIndicator, Patch: opencti.IndicatorPatch{RemoveTypes: []string{typeBenign}, Restore: true},
 			},
 		},
 		{
@@ -276,7 +276,7 @@ func TestCompose_writesWhatChanged(t *testing.T) {
 			},
 			changes: Changes{
 				Labels:    []LabelOn{{ipv4().StandardID, opencti.Label{ID: low, Value: low}}, {riskIndicator, opencti.Label{ID: "own", Value: low}}},
-				Indicator: riskIndicator, Patch: opencti.IndicatorPatch{RemoveTypes: []string{typeBenign}, Restore: true, Score: new(80)},
+				Indicator: riskIndicator, Patch: opencti.IndicatorPatch{RemoveTypes: []string{typeBenign}, Restore: true},
 			},
 		},
 		{
@@ -290,6 +290,7 @@ func TestCompose_writesWhatChanged(t *testing.T) {
 			want: []string{
 				"ipv4-addr 90 " + critical, "indicator 90 " + critical + " malicious-activity confidence 50", "note with indicator",
 			},
+			changes: Changes{Indicator: riskIndicator, Patch: opencti.IndicatorPatch{Restore: true}},
 		},
 		{
 			name: "expired at once, and confirmed", entity: labelled(10, low), answer: `{"fraud_score":10}`,

@@ -108,7 +108,7 @@ func (b *builder) describe(i *stix.Indicator, value string, known *KnownIndicato
 }
 
 // update decides whether an indicator of the worker's is sent again, and whether it is revoked then. It notes what an import
-// cannot do: to take off labels and types of earlier verdicts, and to revive it at a score that it has had.
+// cannot do: to take off labels and types of earlier verdicts, and to revoke or revive it at a score that it has had.
 func (b *builder) update(known *KnownIndicator, wanted bool) (send, revoke bool, explained indicatorState) {
 	score := *b.job.Verdict.Score
 	automatic := known.Expired || b.withdrawn(known)
@@ -133,14 +133,11 @@ func (b *builder) update(known *KnownIndicator, wanted bool) (send, revoke bool,
 		return changed || !known.Revoked, true, indicatorWithdrawn
 	case !known.Revoked:
 		return changed, false, ""
-	case b.had(known, score):
-		b.changes.Indicator, b.changes.Patch.Restore = known.ID, true
-		if known.Base != nil && *known.Base != score {
-			b.changes.Patch.Score = &score
-		}
-		return b.changed(known), false, ""
 	default:
-		return true, false, ""
+		// It restarts at the score that its decay began with. The import that follows gives it the new score, or is ignored where
+		// the worker has given that score before.
+		b.changes.Indicator, b.changes.Patch.Restore = known.ID, true
+		return changed || known.Base == nil || *known.Base != score, false, ""
 	}
 }
 
@@ -165,14 +162,6 @@ func (b *builder) changed(known *KnownIndicator) bool {
 	return !ok || latest.Findings != historyRow(b.job.Verdict, b.job.Risk).Findings ||
 		len(missing(b.job.Verdict.Labels, known.Labels)) > 0 ||
 		slices.ContainsFunc(indicatorTypes(b.job.Verdict, b.job.Risk.Report), func(t string) bool { return !slices.Contains(known.Types, t) })
-}
-
-// had reports whether the worker has given the indicator the score before, as far as its note knows: OpenCTI ignores it then.
-func (b *builder) had(known *KnownIndicator, score int) bool {
-	if known.Base != nil && *known.Base == score {
-		return true
-	}
-	return b.state.Note != nil && slices.ContainsFunc(b.state.Note.History, func(r VerdictRow) bool { return r.Score != nil && *r.Score == score })
 }
 
 // removeOutdated notes the labels and types of earlier verdicts that come off the indicator.

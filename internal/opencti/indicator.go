@@ -12,8 +12,6 @@ type IndicatorPatch struct {
 	// Revoke revokes it, and Restore makes a revoked one valid again, at the score that its decay began with.
 	Revoke  bool `json:"revoke,omitempty"`
 	Restore bool `json:"restore,omitempty"`
-	// Score, if not nil, is asked for after that. The platform ignores one that the connector has given it before.
-	Score *int `json:"score,omitempty"`
 }
 
 // PatchIndicator changes the indicator with that id (internal, or STIX), in a draft unless draftID is empty. ErrNotFound
@@ -34,9 +32,6 @@ func (c *Client) PatchIndicator(ctx context.Context, id string, patch IndicatorP
 	}
 	if patch.Revoke || patch.Restore {
 		edits = append(edits, edit{Key: "revoked", Value: []any{strconv.FormatBool(patch.Revoke)}})
-	}
-	if patch.Score != nil {
-		edits = append(edits, edit{Key: "x_opencti_score", Value: []any{strconv.Itoa(*patch.Score)}})
 	}
 	if len(edits) == 0 {
 		return nil

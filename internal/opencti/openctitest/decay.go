@@ -112,6 +112,17 @@ func (p *Platform) RevokeIndicator(id, userID string) bool {
 	return revoked
 }
 
+// rescore is an edit of the score by the connector's user.
+func (n *node) rescore(score int, now time.Time) {
+	switch {
+	case n.Decay == nil:
+		n.Score = &score
+	case score != n.Decay.BaseScore && !n.Decay.gave(score, UserID):
+		n.Score, n.ValidUntil = &score, now.Add(decayLifetime)
+		n.Decay.restart(score, now, UserID)
+	}
+}
+
 // revoke is an edit of revoked to true.
 func (n *node) revoke(now time.Time, userID string) {
 	n.Revoked, n.Detection, n.ValidUntil, n.UpdatedAt, n.Modified = true, false, now, now, now

@@ -84,7 +84,11 @@ func TestDecay_SameScore(t *testing.T) {
 		{"another score after a person", []func(*testing.T, *Platform){person, send(81)}, 81, false},
 		{"an older score of ours", []func(*testing.T, *Platform){send(81), send(77)}, 81, false},
 		{"revoked false", []func(*testing.T, *Platform){decay, patch(`{key: "revoked", value: ["false"]}`)}, 77, false},
-		{"a patched score", []func(*testing.T, *Platform){decay, patch(`{key: "x_opencti_score", value: ["81"]}`)}, 20, true},
+		{"a patched score", []func(*testing.T, *Platform){decay, patch(`{key: "x_opencti_score", value: ["77"]}`)}, 20, true},
+		{
+			"a patched score with revoked false", []func(*testing.T, *Platform){decay, patch(`{key: "x_opencti_score", value: ["77"]}, {key: "revoked", value: ["false"]}`)},
+			20, false,
+		},
 		{"a patched score of a valid one", []func(*testing.T, *Platform){patch(`{key: "x_opencti_score", value: ["81"]}`)}, 81, false},
 		{"revoked true", []func(*testing.T, *Platform){patch(`{key: "revoked", value: ["true"]}`)}, 20, true},
 	}

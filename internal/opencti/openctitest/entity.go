@@ -204,8 +204,8 @@ func listOf(value any) []string {
 	return texts(value)
 }
 
-// patchIndicator edits an indicator: it removes, adds or replaces values of indicator_types, and revokes or revives. A score
-// is ignored once the indicator has decayed or is revoked.
+// patchIndicator edits an indicator. Types are removed, added or replaced. Revoked revokes or revives, unless the same edit
+// has a score. A score that is not the base score restarts the decay, once for each source and score.
 func (p *Platform) patchIndicator(draft, id string, input any) (any, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -216,35 +216,37 @@ func (p *Platform) patchIndicator(draft, id string, input any) (any, error) {
 	}
 	n = p.graphs.edit(draft, n)
 	now := time.Now().UTC()
+	var revoked, score *string
 	edits, _ := input.([]any)
 	for _, entry := range edits {
 		e, _ := entry.(map[string]any)
 		values, _ := e["value"].([]any)
+		value := fmt.Sprint(values...)
 		switch key := text(e["key"]); key {
 		case "indicator_types":
 			n.IndicatorTypes = patched(n.IndicatorTypes, texts(values), text(e["operation"]))
 		case "revoked":
-			revoked := len(values) == 1 && (values[0] == true || values[0] == "true")
-			switch {
-			case revoked && !n.Revoked:
-				n.revoke(now, UserID)
-			case !revoked && n.Revoked:
-				n.revive(now, UserID)
-			}
+			revoked = &value
 		case "x_opencti_score":
-			score, err := strconv.Atoi(fmt.Sprint(values...))
-			if err != nil {
-				return nil, &refusal{"VALIDATION_ERROR", "The score should be an integer"}
-			}
-			if n.Decay == nil {
-				n.Score = &score
-			} else if !n.Revoked && *n.Score == n.Decay.BaseScore && score != n.Decay.BaseScore && !n.Decay.gave(score, UserID) {
-				n.Score, n.ValidUntil = &score, now.Add(decayLifetime)
-				n.Decay.restart(score, now, UserID)
-			}
+			score = &value
 		default:
 			return nil, &refusal{"UNSUPPORTED_ERROR", "this stand-in edits no " + key}
 		}
+	}
+	switch {
+	case score != nil:
+		given, err := strconv.Atoi(*score)
+		if err != nil {
+			return nil, &refusal{"VALIDATION_ERROR", "The score should be an integer"}
+		}
+		n.rescore(given, now)
+		if revoked != nil {
+			n.Revoked = *revoked == "true"
+		}
+	case revoked != nil && *revoked == "true" && !n.Revoked:
+		n.revoke(now, UserID)
+	case revoked != nil && *revoked == "false" && n.Revoked:
+		n.revive(now, UserID)
 	}
 	n.UpdatedAt, n.Modified = now, now
 	return p.entity(draft, n), nil
