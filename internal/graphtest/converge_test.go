@@ -77,28 +77,22 @@ func (p *play) converge(ctx context.Context, v verdict) error {
 	if p.observable(before) == nil {
 		return nil
 	}
-	for range 2 {
-		if err := p.take(ctx, p.final, openctitest.Manual); err != nil {
-			return err
-		}
-		if o := p.observable(before); len(p.waiting) != 1 && o.Type == "Artifact" {
+	if err := p.take(ctx, p.final, openctitest.Manual); err != nil {
+		return err
+	}
+	if len(p.waiting) != 1 {
+		if p.kind.name == "Artifact" {
 			return nil // another source has created it again, without its file
 		}
-		if len(p.waiting) != 1 {
-			return errors.New("the last job was skipped")
-		}
-		next := p.waiting[0]
-		p.waiting = nil
-		if err := p.publish(ctx, next); err != nil {
-			return err
-		}
-		after := p.view()
-		if err := p.converged(before, after, v); err != nil {
-			return err
-		}
-		before = after
-		time.Sleep(20 * time.Minute)
+		return errors.New("the last job was skipped")
 	}
+	if err := p.publish(ctx, p.waiting[0]); err != nil {
+		return err
+	}
+	if err := p.converged(before, p.view(), v); err != nil {
+		return err
+	}
+	time.Sleep(20 * time.Minute)
 	return p.repeat(ctx)
 }
 
@@ -140,7 +134,7 @@ func (p *play) converged(before, after openctitest.Graph, v verdict) error {
 	if err := p.checkNote(after, v); err != nil {
 		return err
 	}
-	return p.checkIndicator(p.indicator(before), p.indicator(after), after, v)
+	return p.checkIndicator(before, after, v)
 }
 
 func ownLabels(labels []string) []string {
@@ -199,7 +193,8 @@ func (p *play) checkNote(after openctitest.Graph, v verdict) error {
 
 // checkIndicator: one of others is as it was, and linked; one of the worker's is as the answer has it, as far as a person or
 // OpenCTI's rule for scores do not stand against it.
-func (p *play) checkIndicator(was, is *openctitest.Object, after openctitest.Graph, v verdict) error {
+func (p *play) checkIndicator(before, after openctitest.Graph, v verdict) error {
+	was, is := p.indicator(before), p.indicator(after)
 	wanted := v.indicator != nil && v.score != nil && *v.score >= p.min
 	switch {
 	case was == nil && !wanted:
@@ -220,7 +215,7 @@ func (p *play) checkIndicator(was, is *openctitest.Object, after openctitest.Gra
 	if was != nil && !isOwn(*was) {
 		return nil // check has compared it
 	}
-	if was != nil && was.Revoked && !p.revivable(*was) {
+	if was != nil && was.Revoked && !p.revivable(*was, before) {
 		return nil // check has compared it
 	}
 	if v.indicator == nil {
@@ -250,14 +245,22 @@ func (p *play) checkIndicator(was, is *openctitest.Object, after openctitest.Gra
 	return nil
 }
 
-// revivable reports whether a revoked indicator comes back when IPQS confirms it: the policy allows it, and OpenCTI tells
-// that it expired, or that the worker revoked it.
-func (p *play) revivable(o openctitest.Object) bool {
-	if !p.mayRevive(o) || p.revive == stages.ReviveNever {
-		return false
+// revivable reports whether a revoked indicator has to come back when IPQS confirms it: the policy allows it, and OpenCTI tells
+// that it expired, or the note that the worker revoked it. A note loses that when a person deletes it, and when a job
+// publishes that has read neither, which can be for ten seconds.
+func (p *play) revivable(o openctitest.Object, before openctitest.Graph) bool {
+	if p.revive == stages.ReviveAlways || o.Decay == nil {
+		return p.revive != stages.ReviveNever
 	}
-	return p.revive == stages.ReviveAlways || o.Decay == nil || o.Decay.History[len(o.Decay.History)-1].By != "the decay manager" ||
-		o.Decay.History[len(o.Decay.History)-1].At.After(o.ValidUntil.Add(time.Second))
+	switch last := o.Decay.History[len(o.Decay.History)-1]; {
+	case !p.mayRevive(o), p.revive == stages.ReviveNever:
+		return false
+	case last.By == openctitest.UserID:
+		note := before["Note "+stix.NoteID(p.id)]
+		return strings.Contains(note.Content, "**Indicator:** withdrawn")
+	default:
+		return last.At.After(o.ValidUntil.Add(time.Second))
+	}
 }
 
 func gave(o openctitest.Object, score int) bool {

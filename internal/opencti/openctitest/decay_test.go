@@ -86,7 +86,8 @@ func TestDecay_SameScore(t *testing.T) {
 		{"revoked false", []func(*testing.T, *Platform){decay, patch(`{key: "revoked", value: ["false"]}`)}, 77, false},
 		{"a patched score", []func(*testing.T, *Platform){decay, patch(`{key: "x_opencti_score", value: ["77"]}`)}, 20, true},
 		{
-			"a patched score with revoked false", []func(*testing.T, *Platform){decay, patch(`{key: "x_opencti_score", value: ["77"]}, {key: "revoked", value: ["false"]}`)},
+			"a patched score with revoked false",
+			[]func(*testing.T, *Platform){decay, patch(`{key: "x_opencti_score", value: ["77"]}, {key: "revoked", value: ["false"]}`)},
 			20, false,
 		},
 		{"a patched score of a valid one", []func(*testing.T, *Platform){patch(`{key: "x_opencti_score", value: ["81"]}`)}, 81, false},
