@@ -120,7 +120,7 @@ func (w *world) jobsBefore() {
 	w.t.Helper()
 	p := w.start()
 	jobs := w.enrich([]openctitest.Observable{
-		observable("IPv4-Addr", "198.51.100.7"), observable("Domain-Name", "example.com"), observable("IPv4-Addr", "no address"),
+		observable("IPv4-Addr", "198.51.100.7"), observable("Domain-Name", "example.com"), observable("IPv4-Addr", "no address.example"),
 	})
 	if err := w.platform.Wait(w.ctx, func() bool { return w.complete() == len(jobs) }); err != nil {
 		w.t.Fatalf("waiting for the jobs before: %v", err)

@@ -57,7 +57,7 @@ func TestTheDocumentedPermissionsAreEnough(t *testing.T) {
 
 	may(least[0], least[1], least[2])
 	p := w.launch(as...)
-	jobs := w.enrich([]openctitest.Observable{observable("IPv4-Addr", "198.51.100.7"), observable("IPv4-Addr", "no address")})
+	jobs := w.enrich([]openctitest.Observable{observable("IPv4-Addr", "198.51.100.7"), observable("IPv4-Addr", "no address.example")})
 	if err := w.platform.Wait(w.ctx, func() bool { return w.complete() == len(jobs) }); err != nil {
 		t.Fatalf("waiting for the works: %v", err)
 	}
