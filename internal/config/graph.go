@@ -10,6 +10,10 @@ import (
 // scoreKinds returns what answers are about, as IPQS_INDICATOR_MIN_SCORE calls it. A domain is a url.
 func scoreKinds() []string { return append(cacheKinds(), "file") }
 
+// minScore is the default of IPQS_INDICATOR_MIN_SCORE: OpenCTI's default decay rule revokes an indicator with a score up to 20 at
+// once, and IPQS calls values up to 25 likely legitimate.
+const minScore = 26
+
 // graphOptions returns the options about what is written to OpenCTI and what is left as it is.
 func graphOptions() []Option {
 	const switches = "true, false, yes or no"
@@ -54,10 +58,11 @@ func graphOptions() []Option {
 			set:     into(func(c *Config) *string { return &c.IPQS.ScorePolicy }, parseOneOf("respect", "replace", "raise", "keep")),
 		},
 		{
-			Env: "IPQS_INDICATOR_MIN_SCORE", Kind: Scores, Default: "26", For: ForEnrich,
+			Env: "IPQS_INDICATOR_MIN_SCORE", Kind: Scores, Default: strconv.Itoa(minScore), For: ForEnrich,
 			Description: "Least score to make an indicator of: of all kinds, and of single ones; 0 makes one of every score.",
-			Accepts:     "scores from 0 to 100 such as 26, or 26,url=75; the kinds are " + strings.Join(scoreKinds(), ", "),
-			set:         into(func(c *Config) *map[string]int { return &c.IPQS.IndicatorMinScore }, parseMinScores),
+			Accepts: "scores from 0 to 100 such as 26, or 26,url=75; the kinds are " + strings.Join(scoreKinds(), ", ") +
+				"; a kind that is not named has the first score, or 26",
+			set: into(func(c *Config) *map[string]int { return &c.IPQS.IndicatorMinScore }, parseMinScores),
 		},
 		{
 			Env: "IPQS_INDICATOR_REVIVE", Kind: Text, Default: "expired",
@@ -83,10 +88,10 @@ func graphOptions() []Option {
 	}
 }
 
-// parseMinScores takes a score for all kinds, and kind=score for single ones, in any order. Kinds without a score have 0.
+// parseMinScores takes a score for all kinds, and kind=score for single ones, in any order. Without one for all it is minScore.
 func parseMinScores(v string) (map[string]int, error) {
 	single := make(map[string]int)
-	all := 0
+	all := minScore
 	for i, entry := range strings.Split(v, ",") {
 		kind, text, named := strings.Cut(strings.TrimSpace(entry), "=")
 		if !named {
