@@ -146,7 +146,7 @@ func TestLookupOfAnAccountThatCannotBeRead(t *testing.T) {
 			return opencti.Credential{}, fmt.Errorf("reading: %w", opencti.ErrNotFound)
 		})})
 	_, err := stage.Run(t.Context(), accountJob("jdoe-4711"))
-	if f := AsFault(err); f.Class != Permanent || f.Reason != ReasonNotFound || strings.Contains(f.Error(), "4711") {
-		t.Errorf("Run() = %v, want a permanent fault, not found, without the login", err)
+	if f := AsFault(err); f.Class != Skip || f.Reason != ReasonDeleted || strings.Contains(f.Error(), "4711") {
+		t.Errorf("Run() = %v, want it skipped as deleted, without the login", err)
 	}
 }

@@ -3,6 +3,7 @@ package stages
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -123,7 +124,10 @@ func (l lookup) ask(ctx context.Context, job Job, q ipqs.Query) (*ipqs.Report, e
 // address if it looks like one. What is asked about stays in this function: the job is a message in a broker.
 func (l lookup) leak(ctx context.Context, job Job) (*ipqs.Report, error) {
 	credential, err := l.Credentials.Credential(ctx, job.Entity.ID, job.draft())
-	if err != nil {
+	switch {
+	case errors.Is(err, opencti.ErrNotFound):
+		return nil, deleted()
+	case err != nil:
 		return nil, fmt.Errorf("reading what to look up of the account %s: %w", job.Entity.StandardID, err)
 	}
 	q := leakQuery(credential)

@@ -242,7 +242,12 @@ func (r reader) refresh(ctx context.Context, job Job) (Job, error) {
 	}
 	job, err := r.read(ctx, job, hint, nil)
 	if errors.Is(err, opencti.ErrNotFound) {
-		return job, fault(Skip, ReasonDeleted, "the entity was deleted, or hidden from the connector's user, during its enrichment")
+		return job, deleted()
 	}
 	return job, err
+}
+
+// deleted is the fault of an entity that OpenCTI showed when the job began, and does not show any more.
+func deleted() *Fault {
+	return fault(Skip, ReasonDeleted, "the entity was deleted, or hidden from the connector's user, during its enrichment")
 }
