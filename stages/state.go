@@ -202,6 +202,9 @@ func newState(found opencti.State, q opencti.StateQuery, readAt time.Time) State
 			Created: n.Created, Modified: n.Modified, Confidence: n.Confidence,
 			History: record.History, Withdrawn: record.Withdrawn,
 		}
+		if i := found.Indicator; i != nil && i.ValidUntil.After(n.Modified) {
+			state.Note.Withdrawn = false // it was valid again since, and revoked by somebody else
+		}
 	}
 	return state
 }

@@ -291,6 +291,43 @@ func TestGraph_OwnUpdate(t *testing.T) {
 	})
 }
 
+// TestGraph_RevokedAfterWithdrawal: a note that says that the worker revoked its indicator is out of date when the indicator was
+// valid again and a person has revoked it since.
+func TestGraph_RevokedAfterWithdrawal(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, k := newWorld(t, defaults()), kinds()[0]
+		id := w.platform.AddObservable(k.observable(w))
+		for _, i := range []int{4, 1} {
+			time.Sleep(time.Hour)
+			if err := w.enrich(t.Context(), id, k.answers[i].report(k)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		pattern, err := stix.Pattern("IPv4-Addr", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.write(t.Context(), newSource("Feed", 100), object{
+			"type": "indicator", "id": stix.IndicatorID(pattern), "pattern": pattern, "pattern_type": "stix", "name": address, "x_opencti_score": 60,
+		}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if !w.platform.RevokeIndicator(stix.IndicatorID(pattern), person) {
+			t.Fatal("the other source has not made the indicator valid again")
+		}
+		time.Sleep(time.Hour)
+		before := w.platform.Graph()[addressIndicator]
+		if err := w.enrich(t.Context(), id, k.answers[6].report(k)); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(before, w.platform.Graph()[addressIndicator]); diff != "" {
+			t.Errorf("the indicator that a person revoked (-before +after):\n%s", diff)
+		}
+	})
+}
+
 // TestGraph_Withdrawn: an indicator of the worker's is revoked when the score falls below the threshold, also at a score that
 // the worker gave before, and comes back when it rises again.
 func TestGraph_Withdrawn(t *testing.T) {
