@@ -93,7 +93,7 @@ func (p *play) allowed(was, is openctitest.Object) (openctitest.Object, error) {
 // ownIndicator returns what the worker's indicator may be now. One that a person revoked does not come back, unless it may.
 func (p *play) ownIndicator(was, is openctitest.Object) (openctitest.Object, error) {
 	if was.Revoked && !is.Revoked && !p.mayRevive(was) {
-		return was, fmt.Errorf("a revoked indicator is valid again (IPQS_INDICATOR_REVIVE=%s, revoked by a person: %t)", p.revive, byPerson(was))
+		return was, fmt.Errorf("a revoked indicator is valid again (IPQS_INDICATOR_REVIVE=%s, revoked by a person: %t)", p.revive, p.byPerson(was))
 	}
 	if err := lowered("confidence", was.Confidence, is.Confidence); err != nil {
 		return was, err
@@ -112,8 +112,11 @@ func (p *play) ownIndicator(was, is openctitest.Object) (openctitest.Object, err
 }
 
 // byPerson reports whether a person revoked the indicator.
-func byPerson(o openctitest.Object) bool {
-	return o.Revoked && o.Decay != nil && o.Decay.History[len(o.Decay.History)-1].By == person
+func (p *play) byPerson(o openctitest.Object) bool {
+	if o.Decay == nil {
+		return o.Revoked && p.revoked
+	}
+	return o.Revoked && o.Decay.History[len(o.Decay.History)-1].By == person
 }
 
 func (p *play) mayRevive(o openctitest.Object) bool {
@@ -122,9 +125,9 @@ func (p *play) mayRevive(o openctitest.Object) bool {
 		return true
 	case stages.ReviveNever:
 		// Of two jobs at once, one may revoke it and the other, which has read it before, may not know.
-		return o.Decay != nil && o.Decay.History[len(o.Decay.History)-1].By == openctitest.UserID
+		return !p.byPerson(o) && (o.Decay == nil || o.Decay.History[len(o.Decay.History)-1].By == openctitest.UserID)
 	default:
-		return !byPerson(o)
+		return !p.byPerson(o)
 	}
 }
 

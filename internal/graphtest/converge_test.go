@@ -227,7 +227,8 @@ func (p *play) checkIndicator(before, after openctitest.Graph, v verdict) error 
 	if is.Revoked == wanted {
 		return fmt.Errorf("the indicator is revoked: %t, want %t: score %d, %+v", is.Revoked, !wanted, *is.Score, is.Decay)
 	}
-	if wanted && *is.Score != *v.score && (was == nil || !gave(*was, *v.score)) {
+	// A score that the worker gave before is not taken again: another source may have given the one that is there.
+	if wanted && *is.Score != *v.score && (was == nil || was.Decay != nil && !gave(*was, *v.score)) {
 		return fmt.Errorf("the indicator has the score %d, want %d: %+v", *is.Score, *v.score, is.Decay)
 	}
 	if !wanted {
@@ -249,12 +250,13 @@ func (p *play) checkIndicator(before, after openctitest.Graph, v verdict) error 
 // that it expired, or the note that the worker revoked it. A note loses that when a person deletes it, and when a job
 // publishes that has read neither, which can be for ten seconds.
 func (p *play) revivable(o openctitest.Object, before openctitest.Graph) bool {
-	if p.revive == stages.ReviveAlways || o.Decay == nil {
-		return p.revive != stages.ReviveNever
+	switch {
+	case p.revive == stages.ReviveAlways:
+		return true
+	case p.revive == stages.ReviveNever, !p.mayRevive(o), o.Decay == nil:
+		return false
 	}
 	switch last := o.Decay.History[len(o.Decay.History)-1]; {
-	case !p.mayRevive(o), p.revive == stages.ReviveNever:
-		return false
 	case last.By == openctitest.UserID:
 		note := before["Note "+stix.NoteID(p.id)]
 		return strings.Contains(note.Content, "**Indicator:** withdrawn")

@@ -1,6 +1,7 @@
 package graphtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 // enrichments, with all that a pipeline can do to them. It is made of a seed, and is the same each time that it runs.
 type history struct {
 	seed    uint64
+	version string // OpenCTI's release
 	kind    kind
 	policy  stages.ScorePolicy
 	revive  stages.RevivePolicy
@@ -65,6 +67,9 @@ func newHistory(seed uint64) history {
 	if !h.auto && r.IntN(6) == 0 {
 		h.draft = "draft-1"
 	}
+	if !h.auto && h.draft == "" {
+		h.version = []string{"", "", "", "6.9.28", "6.2.0", "5.12.24", "5.4.1"}[r.IntN(7)]
+	}
 	total := 0
 	for _, d := range doings {
 		total += d.weight
@@ -88,8 +93,8 @@ func newHistory(seed uint64) history {
 
 func (h history) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %s, score policy %s, revive %s, indicators from %d, auto update %t, countries %t, draft %q, at last %s",
-		h.seed, h.kind.name, h.policy, h.revive, h.min, h.auto, h.country, h.draft, h.final.name)
+	fmt.Fprintf(&b, "seed %d: %s, OpenCTI %s, score policy %s, revive %s, indicators from %d, auto update %t, countries %t, draft %q, at last %s",
+		h.seed, h.kind.name, cmp.Or(h.version, openctitest.DefaultVersion), h.policy, h.revive, h.min, h.auto, h.country, h.draft, h.final.name)
 	for i, e := range h.events {
 		fmt.Fprintf(&b, "\n%3d %s %v", i, e.do, e.n)
 	}
@@ -102,7 +107,7 @@ func (h history) settings() settings {
 	for kind := range s.enrichment.IndicatorFrom {
 		s.enrichment.IndicatorFrom[kind] = h.min
 	}
-	s.autoUpdate, s.scope = h.auto, []string{h.kind.name}
+	s.version, s.autoUpdate, s.scope = h.version, h.auto, []string{h.kind.name}
 	return s
 }
 
@@ -117,6 +122,7 @@ type play struct {
 
 	waiting   []waiting    // looked up, and not published yet
 	published []stages.Job // as they were before they were published
+	revoked   bool         // a person revoked the indicator that there is, where OpenCTI keeps no history of it
 	disturbed time.Time    // when somebody else did something last
 	ownScore  *int         // the score of the observable that the worker set last
 	asked     answer       // what IPQS answered last
@@ -188,6 +194,9 @@ func (p *play) happen(ctx context.Context, e event) error {
 	}
 	p.disturb()
 	err := p.other(ctx, e)
+	if i := p.indicator(p.view()); i == nil || !i.Revoked {
+		p.revoked = false
+	}
 	p.w.importAll(ctx) // nothing: what the worker published is imported when it is
 	return errors.Join(err, p.automatic(ctx))
 }

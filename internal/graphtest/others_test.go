@@ -84,6 +84,7 @@ func (p *play) other(ctx context.Context, e event) error {
 		return nil
 	case "revoke":
 		if p.w.platform.RevokeIndicator(stix.IndicatorID(p.pattern()), person) {
+			p.revoked = true
 			p.logf("a person revokes the indicator")
 		}
 		return nil

@@ -28,6 +28,7 @@ const (
 // settings is what an operator sets.
 type settings struct {
 	enrichment stages.Enrichment
+	version    string // of OpenCTI; the newest when empty
 	autoUpdate bool
 	scope      []string
 }
@@ -68,7 +69,7 @@ func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 func newWorld(t *testing.T, s settings) *world {
 	t.Helper()
 	broker := openctitest.MemoryBroker()
-	platform, err := openctitest.New(openctitest.Options{Token: token, Broker: broker})
+	platform, err := openctitest.New(openctitest.Options{Version: s.version, Token: token, Broker: broker})
 	if err != nil {
 		t.Fatal(err)
 	}
