@@ -39,14 +39,16 @@ func TestHostileMessages(t *testing.T) {
 	for i := range n {
 		body := hostile(dice, i)
 		switch i {
-		case n / 4: // read, but for what is not used, and about nothing that OpenCTI knows
+		case n / 4: // read, but for what is not used, and about nothing that OpenCTI knows: it is skipped
 			body = fmt.Appendf(nil, `{"internal":{"work_id":"w"},"event":{"stix_entity":%q,"entity_id":"nobody"}}`, strings.Repeat("x", 8<<20))
 		case n / 3:
 			body = bytes.Repeat([]byte("["), 50<<20)
 		case n / 2: // well-formed, and its id would be one of the letter's headers
 			body = fmt.Appendf(nil, `{"internal":{"work_id":"w"},"event":{"entity_id":%q}}`, strings.Repeat("x", 50<<20))
 		}
-		sent[string(body)]++
+		if i != n/4 {
+			sent[string(body)]++
+		}
 		confirm, err := channel.PublishWithDeferredConfirmWithContext(w.ctx, "", listen, true, false, amqp.Publishing{
 			Body: body, Headers: amqp.Table{"x-odd": int32(i), "traceparent": "nonsense", "deliveries": "many"},
 		})
@@ -76,7 +78,7 @@ func TestHostileMessages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range n {
+	for range n - 1 {
 		select {
 		case letter := <-letters:
 			sent[string(letter.Body)]--
