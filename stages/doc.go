@@ -1,23 +1,34 @@
-// Package stages says what happens to an enrichment job: five typed functions and nothing else.
+// Package stages holds the five typed functions that process an enrichment job.
 //
-//	resolve  the job OpenCTI asked for   → the entity it is about, if we may and want to look it up
-//	lookup   the entity's value          → what IPQS says of it, and when
-//	score    that answer                 → a verdict: score, level, labels, the factors that led to it
-//	bundle   entity, answer and verdict  → the STIX 2.1 bundle
+//	resolve  the job OpenCTI asked for   → the entity, if it may be looked up, and what OpenCTI has of our objects about it
+//	lookup   the entity's value          → the answer of IPQS, and when it was given
+//	score    that answer                 → a verdict: score, level, labels, findings
+//	bundle   all of these                → the objects that are missing in OpenCTI or have changed, as a STIX 2.1 bundle
 //	publish  the bundle                  → OpenCTI, and the end of its work
 //
-// A playbook's job goes the same way and has no work: the bundle is the one that its step was given, with ours in it, and
-// what OpenCTI gets is one answer to the step. Whatever goes wrong, [Ending] answers with the bundle as it came, and a job
-// that was answered ([Job].Answered) is never answered again.
+// # What is written
 //
-// A [Stage] is a value: its name, which sections of the [Job] it needs, which it fills, and a function. It knows no
-// broker, no retry and no queue; those are the pipeline's. Resolve, lookup and publish meet the world through the small
-// interfaces declared here; score and bundle are functions of the job alone, clock included (lookup stamps the time), so
-// the same job makes the same bundle, byte for byte, however often it is delivered or replayed.
+// Only objects of the worker's own, and only those that are missing or differ from the [State] that resolve read. Publish reads
+// it again where it is older than ten seconds or the job was delivered before, and makes the bundle again with the same function.
+// An indicator of another author is linked and never sent. The score of the observable follows the [ScorePolicy], a revoked
+// indicator the [RevivePolicy]. What an import cannot do (take labels and types off, revoke or restore an indicator) is in
+// [Changes]. docs/graph.md lists it by object.
 //
-// What score and bundle decide by is apart from them, as tables: models (model.go, level.go, fact.go), and what a note shows
-// (themes.go, markdown.go). One package holds it all because all of it speaks of one [Job].
+// # Playbooks
 //
-// What can go wrong travels as a [Fault]: its class decides what the pipeline does, its reason what metrics, dead letters
-// and the analyst read. Errors of the outside packages become faults in one table, in classify.go.
+// A playbook's job has no work. Its bundle is the one that its step was given, with ours added by the same rules. What came with
+// it keeps its bytes, except that the observable that the step is about takes our score (as the policy allows against both the
+// bundle and the platform) and labels, and that an indicator of the worker's takes score, labels and types. The platform itself
+// is not changed. OpenCTI gets one answer to the step: on any failure [Ending] answers with the bundle as it came, and a job that
+// was answered ([Job].Answered) is never answered again.
+//
+// # Stages and faults
+//
+// A [Stage] is a value: its name, which sections of the [Job] it needs, which it fills, and a function. It knows no broker, no
+// retry and no queue; those are the pipeline's. Resolve, lookup and publish use OpenCTI and IPQS through the small interfaces
+// declared here. Score and bundle are functions of the job alone, clock included (lookup stamps the time), so the same job makes
+// the same bundle, byte for byte.
+//
+// An error is a [Fault]: its class decides what the pipeline does, its reason is the label of metrics, dead letters and work
+// messages. Errors of other packages become faults in one table, in classify.go.
 package stages

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -10,9 +11,7 @@ func TestParseMinScores(t *testing.T) {
 	t.Parallel()
 	scores := func(all int, single map[string]int) map[string]int {
 		scores := map[string]int{"ip": all, "email": all, "phone": all, "url": all, "leak": all, "file": all}
-		for kind, score := range single {
-			scores[kind] = score
-		}
+		maps.Copy(scores, single)
 		return scores
 	}
 	for value, want := range map[string]map[string]int{
