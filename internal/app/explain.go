@@ -8,6 +8,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
+	"opencti-ipqs-worker/internal/egress"
+	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/ipqs"
 	"opencti-ipqs-worker/pipeline"
 	"opencti-ipqs-worker/stages"
@@ -37,7 +39,7 @@ func explaining(hops []pipeline.Hop, log *slog.Logger, m *meters, values bool) [
 			job, err := run(ctx, before)
 			span := trace.SpanFromContext(ctx)
 			if values && job.Entity != nil && job.Entity.Account == nil {
-				span.SetAttributes(attributeValue.String(job.Entity.Value))
+				span.SetAttributes(attributeValue.String(traceable(job.Entity)))
 			}
 			if err != nil {
 				return job, err // the hop says it
@@ -55,6 +57,14 @@ func explaining(hops []pipeline.Hop, log *slog.Logger, m *meters, values bool) [
 		}
 	}
 	return hops
+}
+
+// traceable returns the value of an entity without the credentials that a URL may hold.
+func traceable(entity *opencti.Entity) string {
+	if entity.Type == "Url" {
+		return egress.WithoutCredentials(entity.Value)
+	}
+	return entity.Value
 }
 
 func explainEntity(ctx context.Context, log *slog.Logger, job stages.Job) {

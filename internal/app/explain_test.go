@@ -62,7 +62,7 @@ func TestAVerdictIsInTheTrace(t *testing.T) {
 	}
 }
 
-// TRACE_OBSERVABLE_VALUES tells of values, and not of accounts: their logins may be in a leak.
+// TRACE_OBSERVABLE_VALUES tells of values, but not of accounts, whose logins may be in a leak, nor of the credentials of URLs.
 func TestNoAccountIsInATrace(t *testing.T) {
 	t.Parallel()
 	risk := &stages.Risk{Report: &ipqs.Report{Kind: ipqs.KindLeakUsername, Leak: &ipqs.Leak{Exposed: ipqs.True}}}
@@ -73,6 +73,7 @@ func TestNoAccountIsInATrace(t *testing.T) {
 	}{
 		{opencti.Entity{Value: "198.51.100.7"}, false, ""},
 		{opencti.Entity{Value: "198.51.100.7"}, true, "198.51.100.7"},
+		{opencti.Entity{Type: "Url", Value: "https://user:secret@example.com/x"}, true, "https://example.com/x"},
 		{opencti.Entity{Value: "jdoe", Account: &opencti.Account{Login: "jdoe"}}, true, ""},
 	} {
 		if got := explained(t, stages.Job{Entity: &tt.entity, Risk: risk}, tt.values)["observable.value"]; got != tt.want {

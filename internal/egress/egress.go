@@ -134,7 +134,7 @@ func rangeStart(plain string) (first string, ok bool) {
 
 // url decides about a URL or a domain name, which IPQS takes at the same endpoint.
 func (g Guard) url(value string) (string, *RefusedError) {
-	sent := withoutCredentials(value)
+	sent := WithoutCredentials(value)
 	if refusal := g.inspect(sent); refusal != nil {
 		return "", refusal
 	}

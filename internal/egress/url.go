@@ -92,10 +92,10 @@ func validPort(host string) bool {
 	return i < 0 || strings.HasPrefix(host, "[") || port.MatchString(host[i+1:])
 }
 
-// withoutCredentials returns the URL without user name and password; one without them stays exactly as it is.
-func withoutCredentials(value string) string { return stripped(value, maxReadings) }
+// WithoutCredentials returns the URL without user name and password; one without them stays exactly as it is.
+func WithoutCredentials(value string) string { return stripped(value, maxReadings) }
 
-// stripped is withoutCredentials for a value that is at most so many URLs within each other; readings refuses others.
+// stripped is WithoutCredentials for a value that is at most so many URLs within each other; readings refuses others.
 func stripped(value string, nested int) string {
 	s := split(value, browserDelimiters)
 	switch {
