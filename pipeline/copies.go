@@ -3,8 +3,8 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"fmt"
 	"hash/maphash"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -123,8 +123,9 @@ func (p *Pipeline) once(hop Hop) message.HandlerMiddleware {
 					p.Copies.settle(copyKey(trip), trip.end != "", p.Now())
 				}
 			}()
-			if trip.copy || trip.job.ID != "" && p.Copies.has(copyKey(trip), trip.repeated, p.Now()) {
-				return nil, p.drop(msg, hop, trip)
+			if trip.job.ID != "" && p.Copies.has(copyKey(trip), trip.repeated, p.Now()) {
+				p.drop(msg, hop, trip)
+				return nil, nil
 			}
 			if last {
 				if mine, err := p.only(msg, hop, trip); !mine {
@@ -146,7 +147,8 @@ func (p *Pipeline) only(msg *message.Message, hop Hop, trip *trip) (mine bool, e
 			break
 		}
 		if over == nil {
-			return false, p.drop(msg, hop, trip)
+			p.drop(msg, hop, trip)
+			return false, nil
 		}
 		select {
 		case <-over:
@@ -163,18 +165,17 @@ func (p *Pipeline) only(msg *message.Message, hop Hop, trip *trip) (mine bool, e
 	return true, nil
 }
 
-// drop ends a copy of a job that has ended. While OpenCTI can't be told, the message comes back, marked for workers that do not
-// remember the job: a work that the copy has opened again would stay open.
-func (p *Pipeline) drop(msg *message.Message, hop Hop, trip *trip) error {
+// drop discards a copy of a job whose other copy has ended in this process. It is the only case in which a job's message ends
+// without an end of the job, so it leaves a warning and a metric.
+func (p *Pipeline) drop(msg *message.Message, hop Hop, trip *trip) {
 	ctx := msg.Context()
-	err := p.again(ctx, brief, time.Time{}, func() error { return p.Ends.Copied(ctx, trip.job) })
-	if p.mayPass(err) {
-		err = fmt.Errorf("dropping a copy of a job that has ended: %w", err)
-		trip.fault = stages.AsFault(err)
-		msg.Metadata.Set(MetadataCopy, "true")
-		return p.comeBack(msg, hop, trip, err)
-	}
 	trip.fate = dropped
-	p.untold(ctx, trip, err)
-	return nil
+	p.meters.dropped.Add(ctx, 1, p.meters.labels.of(LabelHop.String(hop.Name()), LabelReason.String(droppedAsCopy)))
+	attrs := []slog.Attr{
+		slog.String("hop", hop.Name()), slog.String("job", trip.job.ID), slog.String("reason", droppedAsCopy),
+	}
+	if r := trip.job.Request; r != nil {
+		attrs = append(attrs, slog.String("work", r.WorkID), slog.String("entity", r.EntityID))
+	}
+	p.Logger.LogAttrs(ctx, slog.LevelWarn, "message dropped, another copy of its job has ended here", attrs...)
 }

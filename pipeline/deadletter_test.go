@@ -132,7 +132,7 @@ func TestAReplayBeginsAnew(t *testing.T) {
 				}
 				put(t, l.transport, to, msg)
 				o := l.end()
-				if o.End != pipeline.Published || o.Attempts != 1 || o.Job.ID != "work_1" || o.Job.Request.DraftID != "draft" {
+				if o.End != pipeline.Published || o.Attempts != 1 || o.Job.ID != "work_1/ipv4-addr--1/draft" || o.Job.Request.DraftID != "draft" {
 					t.Errorf("end of the replay = %+v, want work_1 published at its first attempt", o)
 				}
 				if len(repeated) != 1 || !repeated[0] {

@@ -30,7 +30,7 @@ func TestUrgentJobsDoNotWaitBehindTheOthers(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				tried := false
 				slow := patient("b", func(_ context.Context, job stages.Job) (stages.Job, error) {
-					if job.ID != "urgent" {
+					if job.WorkID() != "urgent" {
 						time.Sleep(time.Minute) // of the bubble
 						return job, nil
 					}
@@ -55,7 +55,7 @@ func TestUrgentJobsDoNotWaitBehindTheOthers(t *testing.T) {
 					if o.End == "" {
 						continue
 					}
-					if o.Job.ID == "urgent" {
+					if o.Job.WorkID() == "urgent" {
 						break
 					}
 					ended++

@@ -32,15 +32,12 @@ const (
 	MetadataLastReason = "ipqs_worker_last_reason"
 	// MetadataRepeated is "true" when the job may have been beyond this hop before.
 	MetadataRepeated = "ipqs_worker_repeated"
-	// MetadataCopy is "true" for a copy of a job that has ended: nothing is left to do but to tell OpenCTI.
-	MetadataCopy = "ipqs_worker_copy"
 )
 
 // ours lists what a message gathers on its way through one hop, and what a dead letter or a replay has no use for.
 var ours = []string{
 	MetadataRedelivered, MetadataDeliveries,
 	MetadataAttempts, MetadataTriedIn, MetadataFirstAt, MetadataLater, MetadataNotBefore, MetadataLastReason, MetadataRepeated,
-	MetadataCopy,
 }
 
 const (

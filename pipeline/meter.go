@@ -44,6 +44,9 @@ const (
 	deliveryAgain = "redelivery" // somebody had it before and did not acknowledge it
 )
 
+// droppedAsCopy is the value of [LabelReason] of a dropped message: another copy of its job has ended in this process.
+const droppedAsCopy = "copy"
+
 // meters are the pipeline's instruments. Prometheus shows their names with underscores, units and _total:
 // ipqs_worker_hop_duration_seconds, ipqs_worker_retries_total.
 type meters struct {
@@ -55,7 +58,7 @@ type meters struct {
 	retries, faults, letters, ended metric.Int64Counter
 	depth, consumers, pausedHop     metric.Int64ObservableGauge
 	oldest                          metric.Float64ObservableGauge
-	redelivered                     metric.Int64Counter
+	redelivered, dropped            metric.Int64Counter
 }
 
 // labels makes each set of labels once. There are few of them, as their values are, and a set costs more than a measurement.
@@ -121,6 +124,7 @@ func newMeters(provider metric.MeterProvider) (*meters, error) {
 	m.letters = counter("ipqs_worker.dead_letters", "{letter}", "Jobs that a hop gave up, by why.")
 	m.ended = counter("ipqs_worker.jobs", "{job}", "Jobs that ended, by how and why.")
 	m.redelivered = counter("ipqs_worker.redeliveries", "{message}", "Messages that somebody had in hand before and did not acknowledge.")
+	m.dropped = counter("ipqs_worker.jobs_dropped", "{message}", "Messages that a hop dropped without an end of their job, by why.")
 	m.depth = gauge("ipqs_worker.queue.depth", "{message}", "Messages that wait: for the hop (work), in its waiting rooms (retry), given up (poison).")
 	m.consumers = gauge("ipqs_worker.queue.consumers", "{consumer}", "Consumers of the hop's queue, of all workers.")
 	m.pausedHop = gauge("ipqs_worker.hop.paused", "", "1 while the hop takes no jobs because none could be done.")
@@ -147,6 +151,7 @@ func (m *meters) begin(ctx context.Context, hops []Hop, only []string) {
 		name := metric.WithAttributes(LabelHop.String(hop.Name()))
 		m.inFlight.Add(ctx, 0, name)
 		m.redelivered.Add(ctx, 0, name)
+		m.dropped.Add(ctx, 0, metric.WithAttributes(LabelHop.String(hop.Name()), LabelReason.String(droppedAsCopy)))
 		for _, fault := range []stages.Fault{ // that rules ask for
 			{Class: stages.AccountWide, Reason: stages.ReasonAuth},
 			{Class: stages.Permanent, Reason: stages.ReasonCapability},

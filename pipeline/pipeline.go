@@ -27,9 +27,6 @@ import (
 type Ends interface {
 	Skipped(ctx context.Context, job stages.Job, fault *stages.Fault) error
 	DeadLettered(ctx context.Context, job stages.Job, fault *stages.Fault, letter string) error
-	// Copied is told of a copy of a job that has ended, which goes no further. On its way it may have said once more that the
-	// job is in hand.
-	Copied(ctx context.Context, job stages.Job) error
 }
 
 // Options is what a pipeline is made of.

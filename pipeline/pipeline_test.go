@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.uber.org/goleak"
 
+	"opencti-ipqs-worker/internal/logtest"
 	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/pipeline"
 	"opencti-ipqs-worker/pipeline/memory"
@@ -35,6 +36,7 @@ type line struct {
 	told      *told
 	spans     *tracetest.InMemoryExporter
 	metrics   *metric.ManualReader
+	log       *logtest.Log
 	stop      func() error
 }
 
@@ -69,8 +71,6 @@ func (e *told) DeadLettered(_ context.Context, job stages.Job, f *stages.Fault, 
 	return e.end(fmt.Sprintf("dead-lettered %s: %s", job.ID, f))
 }
 
-func (e *told) Copied(_ context.Context, job stages.Job) error { return e.end("copied " + job.ID) }
-
 // step is a hop whose stage is run.
 func step(name string, attempts int, run func(ctx context.Context, job stages.Job) (stages.Job, error)) pipeline.Hop {
 	return pipeline.Hop{
@@ -84,12 +84,13 @@ func pass(_ context.Context, job stages.Job) (stages.Job, error) { return job, n
 
 func start(t *testing.T, ends *told, hops ...pipeline.Hop) *line {
 	t.Helper()
-	l := &line{t: t, told: ends, spans: tracetest.NewInMemoryExporter(), metrics: metric.NewManualReader()}
+	l := &line{t: t, told: ends, spans: tracetest.NewInMemoryExporter(), metrics: metric.NewManualReader(), log: &logtest.Log{}}
 	l.transport = memory.New(memory.Options{Topics: pipeline.Topics(hops), DrainTimeout: time.Minute})
 	outcomes, stop := carry(t, pipeline.Options{
 		Hops: hops, Transport: l.transport, Ends: ends, Version: "test", Drain: time.Minute,
 		Tracer: trace.NewTracerProvider(trace.WithSyncer(l.spans)),
 		Meter:  metric.NewMeterProvider(metric.WithReader(l.metrics)),
+		Logger: l.log.Logger(),
 	})
 	l.outcomes = outcomes
 	l.stop = sync.OnceValue(func() error { return errors.Join(stop(), l.transport.Close()) })
@@ -179,7 +180,7 @@ func TestAJobPassesEveryHopInOrder(t *testing.T) {
 		}
 		l := start(t, &told{}, pass("a"), pass("b"), pass("c"))
 		l.send("work_1")
-		if o := l.end(); o.End != pipeline.Published || o.Hop != "c" || o.Job.ID != "work_1" || o.Fault != nil {
+		if o := l.end(); o.End != pipeline.Published || o.Hop != "c" || o.Job.ID != "work_1/ipv4-addr--1" || o.Fault != nil {
 			t.Errorf("end = %+v, want work_1 published by c", o)
 		}
 		if diff := cmp.Diff([]string{"a", "b", "c"}, hops); diff != "" {
@@ -267,7 +268,7 @@ func TestWhatCannotBeDoneIsDeadLettered(t *testing.T) {
 				}
 				want := map[string]string{
 					pipeline.DeadLetterHop: "b", pipeline.DeadLetterReason: string(tt.reason),
-					pipeline.DeadLetterAttempts: strconv.Itoa(tt.attempts), pipeline.DeadLetterJob: "work_1",
+					pipeline.DeadLetterAttempts: strconv.Itoa(tt.attempts), pipeline.DeadLetterJob: "work_1/ipv4-addr--1",
 					pipeline.DeadLetterWorkID: "work_1", pipeline.DeadLetterEntityID: "ipv4-addr--1",
 					pipeline.DeadLetterEntityType: "IPv4-Addr", pipeline.DeadLetterVersion: "test",
 					pipeline.DeadLetterError: tt.fault.Error(), pipeline.MetadataVersion: "1", pipeline.MetadataRedelivered: "",
@@ -278,7 +279,7 @@ func TestWhatCannotBeDoneIsDeadLettered(t *testing.T) {
 				if letters[0].UUID != o.Letter || !strings.Contains(m.Get("traceparent"), "-") {
 					t.Errorf("letter %s with traceparent %q, want %s with the trace", letters[0].UUID, m.Get("traceparent"), o.Letter)
 				}
-				if diff := cmp.Diff([]string{"dead-lettered work_1: " + tt.fault.Error()}, ends.lines); diff != "" {
+				if diff := cmp.Diff([]string{"dead-lettered work_1/ipv4-addr--1: " + tt.fault.Error()}, ends.lines); diff != "" {
 					t.Errorf("told (-want +got):\n%s", diff)
 				}
 			})
@@ -355,7 +356,7 @@ func TestAPanicIsDeadLetteredAndTheHopGoesOn(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		l := start(t, &told{}, step("a", 3, func(_ context.Context, job stages.Job) (stages.Job, error) {
-			if job.ID == "work_bad" {
+			if job.WorkID() == "work_bad" {
 				panic("boom")
 			}
 			return job, nil
@@ -385,7 +386,7 @@ func TestASkippedJobEndsWithoutALetter(t *testing.T) {
 		if n := len(l.transport.DeadLetters("a.poison")); n != 0 {
 			t.Errorf("%d dead letters of a skipped job, want none", n)
 		}
-		if diff := cmp.Diff([]string{"skipped work_1: too secret"}, ends.lines); diff != "" {
+		if diff := cmp.Diff([]string{"skipped work_1/ipv4-addr--1: too secret"}, ends.lines); diff != "" {
 			t.Errorf("told once OpenCTI answered (-want +got):\n%s", diff)
 		}
 	})
@@ -402,7 +403,7 @@ func TestALetterWaitsUntilOpenCTIIsTold(t *testing.T) {
 		if o := l.end(); o.End != pipeline.DeadLettered || o.Letter == "" {
 			t.Errorf("end = %+v, want dead-lettered", o)
 		}
-		if diff := cmp.Diff([]string{"dead-lettered work_1: no such address"}, ends.lines); diff != "" {
+		if diff := cmp.Diff([]string{"dead-lettered work_1/ipv4-addr--1: no such address"}, ends.lines); diff != "" {
 			t.Errorf("told once OpenCTI answered (-want +got):\n%s", diff)
 		}
 		if n := len(l.transport.DeadLetters("a.poison")); n != 1 {

@@ -79,17 +79,17 @@ func (w *world) State(ctx context.Context, q opencti.StateQuery) (opencti.State,
 
 func (w *world) Lookup(ctx context.Context, _ ipqs.Query) (*ipqs.Report, error) { return w.lookup(ctx) }
 
-func (w *world) Received(context.Context, string, string) error { return w.work("received") }
+func (w *world) Received(context.Context, opencti.WorkJob, string) error { return w.work("received") }
 
-func (w *world) Processed(context.Context, string, string, bool) error { return w.work("processed") }
+func (w *world) Processed(context.Context, opencti.WorkJob, string, opencti.WorkState) error {
+	return w.work("processed")
+}
 
-func (w *world) Nothing(context.Context, string, string) error { return w.work("processed") }
+func (w *world) Nothing(context.Context, opencti.WorkJob, string) error { return w.work("processed") }
 
-func (w *world) Failed(context.Context, string, string) error { return w.work("failed") }
+func (w *world) Failed(context.Context, opencti.WorkJob, string) error { return w.work("failed") }
 
-func (w *world) CloseAgain(context.Context, string) error { return w.work("closed again") }
-
-func (w *world) Announce(context.Context, string, int, bool) (opencti.WorkState, error) {
+func (w *world) Announce(context.Context, opencti.WorkJob, int) (opencti.WorkState, error) {
 	return opencti.WorkState{}, w.work("announced")
 }
 

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"go.opentelemetry.io/otel/trace"
 
@@ -187,16 +186,12 @@ func (p *Pipeline) letter(msg *message.Message, hop Hop, trip *trip) *message.Me
 	return letter
 }
 
-// letterID is the id of the letter that a job becomes in a hop: the same one when that happens again, because a worker died
-// after the letter and before the acknowledgement, or a crash before had left two copies of the job. So the two letters can be
-// told for one. The letter of a replay is another one. Of what no job can be read from, only the message's own id tells, and
-// the messages that come to the first hop have none.
+// letterID returns the id of the dead letter of a job in a hop. It is the same when the letter is written again, because a worker
+// died before it acknowledged the message, or an earlier crash left two copies of the job: then the two letters can be
+// recognized as one. The letter of a replay has another id. An unreadable message between hops is identified by its own id.
 func (p *Pipeline) letterID(msg *message.Message, hop Hop, trip *trip) string {
 	seed := trip.job.ID
-	if trip.unreadable != nil || seed == "" {
-		if hop.Name() == p.Hops[0].Name() {
-			return watermill.NewULID()
-		}
+	if seed == "" || trip.unreadable != nil && hop.Name() != p.Hops[0].Name() {
 		seed = msg.UUID
 	}
 	sum := sha256.Sum256([]byte(hop.Name() + "\x00" + seed + "\x00" + msg.Metadata.Get(DeadLetterAt)))

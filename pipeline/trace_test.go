@@ -136,7 +136,7 @@ func TestTheTraceOfAJob(t *testing.T) {
 		hop := named(t, spans, "hop c")
 		for key, want := range map[attribute.Key]string{
 			"messaging.system": "watermill", "messaging.operation.type": "process", "messaging.destination.name": "c",
-			"messaging.message.conversation_id": "work_1_" + asked,
+			"messaging.message.conversation_id": "work_1_" + asked + "/ipv4-addr--1",
 			pipeline.AttributeOutcome:           "published", pipeline.AttributeWorkID: "work_1_" + asked, pipeline.AttributeAttempts: "1",
 			pipeline.AttributeEntity: "ipv4-addr--1", pipeline.AttributeType: "IPv4-Addr",
 		} {

@@ -16,7 +16,6 @@ type trip struct {
 	carried    carried    // and as it came
 	unreadable error      // why there is none
 	repeated   bool       // the job may have been beyond this hop before
-	copy       bool       // another copy of the job has ended
 	tried      bool       // this hop's stage has run for it, on an earlier trip
 	came       int        // attempts of earlier trips
 	attempts   int        // of all
@@ -123,7 +122,6 @@ func (p *Pipeline) remember(msg *message.Message, trip *trip) {
 	get := msg.Metadata.Get
 	trip.repeated = trip.job.Repeated || get(MetadataRedelivered) == "true" || get(MetadataRepeated) == "true" ||
 		get(DeadLetterAt) != ""
-	trip.copy = get(MetadataCopy) == "true"
 	trip.job.Replayed = trip.job.Replayed || get(DeadLetterAt) != ""
 	trip.tried = get(MetadataAttempts) != ""
 	trip.came = readCount(get(MetadataAttempts))

@@ -11,10 +11,8 @@ import (
 
 // Failer ends a work that brings nothing.
 type Failer interface {
-	Nothing(ctx context.Context, workID, message string) error
-	Failed(ctx context.Context, workID, message string) error
-	// CloseAgain closes a work that ended, and that a copy of its job has opened again by saying that it is received.
-	CloseAgain(ctx context.Context, workID string) error
+	Nothing(ctx context.Context, job opencti.WorkJob, message string) error
+	Failed(ctx context.Context, job opencti.WorkJob, message string) error
 }
 
 // Playbooks continues a playbook that waits for our step, with the bundle that its next step is given. It returns an error
@@ -42,14 +40,6 @@ func (e Ending) DeadLettered(ctx context.Context, job Job, f *Fault, letter stri
 	return e.end(ctx, job, true, fmt.Sprintf("%s. %s; dead letter %s (%s).", f.sentence(job), changed(job, f), letter, f.Reason))
 }
 
-// Copied drops a copy of a job that has ended. It may have come through resolve, where it opened the work again.
-func (e Ending) Copied(ctx context.Context, job Job) error {
-	if err := e.Works.CloseAgain(ctx, job.WorkID()); err != nil {
-		return fmt.Errorf("closing the work of a job that has ended: %w", err)
-	}
-	return nil
-}
-
 func (e Ending) end(ctx context.Context, job Job, inError bool, message string) error {
 	switch {
 	case job.Request == nil:
@@ -57,12 +47,12 @@ func (e Ending) end(ctx context.Context, job Job, inError bool, message string) 
 	case job.Request.Playbook != nil:
 		return e.handBack(ctx, job)
 	case inError:
-		if err := e.Works.Failed(ctx, job.Request.WorkID, message); err != nil {
+		if err := e.Works.Failed(ctx, job.work(), message); err != nil {
 			return fmt.Errorf("telling that the work has failed: %w", err)
 		}
 		return nil
 	default:
-		if err := e.Works.Nothing(ctx, job.Request.WorkID, message); err != nil {
+		if err := e.Works.Nothing(ctx, job.work(), message); err != nil {
 			return fmt.Errorf("telling that the work is processed: %w", err)
 		}
 		return nil

@@ -34,6 +34,9 @@ type platform struct {
 	found opencti.State
 	// countries are those that it has, by code.
 	countries map[string]opencti.Country
+	// entity is the one that objects were announced for, ended the state that came with the end.
+	entity string
+	ended  opencti.WorkState
 	// playbook is called with each answer to one.
 	playbook func(ctx context.Context, startedAt time.Time)
 }
@@ -43,29 +46,26 @@ func (p *platform) call(name, text string) error {
 	return p.fail[name]
 }
 
-func (p *platform) Received(_ context.Context, workID, _ string) error {
-	return p.call("received", workID)
+func (p *platform) Received(_ context.Context, job opencti.WorkJob, _ string) error {
+	return p.call("received", job.WorkID)
 }
 
-func (p *platform) Announce(_ context.Context, workID string, objects int, again bool) (opencti.WorkState, error) {
-	p.again = again
-	return p.state, p.call("announce", workID+" "+count(objects, "object"))
+func (p *platform) Announce(_ context.Context, job opencti.WorkJob, objects int) (opencti.WorkState, error) {
+	p.again, p.entity = job.Again, job.EntityID
+	return p.state, p.call("announce", job.WorkID+" "+count(objects, "object"))
 }
 
-func (p *platform) Processed(_ context.Context, workID, message string, _ bool) error {
-	return p.call("processed", workID+" "+message)
+func (p *platform) Processed(_ context.Context, job opencti.WorkJob, message string, state opencti.WorkState) error {
+	p.ended = state
+	return p.call("processed", job.WorkID+" "+message)
 }
 
-func (p *platform) Nothing(_ context.Context, workID, message string) error {
-	return p.call("nothing", workID+" "+message)
+func (p *platform) Nothing(_ context.Context, job opencti.WorkJob, message string) error {
+	return p.call("nothing", job.WorkID+" "+message)
 }
 
-func (p *platform) Failed(_ context.Context, workID, message string) error {
-	return p.call("failed", workID+" "+message)
-}
-
-func (p *platform) CloseAgain(_ context.Context, workID string) error {
-	return p.call("close", workID)
+func (p *platform) Failed(_ context.Context, job opencti.WorkJob, message string) error {
+	return p.call("failed", job.WorkID+" "+message)
 }
 
 func (p *platform) EnsureLabel(_ context.Context, value, color string) error {

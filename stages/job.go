@@ -10,8 +10,8 @@ import (
 
 // Job is one enrichment on its way through the stages. It is passed by value; a section, once filled, is never changed.
 type Job struct {
-	// ID names the job for as long as OpenCTI knows it: the work's id, or for a playbook the step's. The same job has the
-	// same ID in every delivery.
+	// ID identifies the job, with the same value in every delivery: [opencti.Request.Key], or [opencti.BodyKey] of a message
+	// that cannot be read. It is not the work's id: several jobs can share a work.
 	ID string `json:"id"`
 	// Repeated says that this job may have been through a later stage before: it, or what it was made from, was delivered
 	// more than once. Publish then looks before it announces anything twice.
@@ -184,6 +184,19 @@ const (
 	modeManual = "manual"
 	modeAuto   = "auto"
 )
+
+// work is the job as its work knows it.
+func (j Job) work() opencti.WorkJob {
+	return opencti.WorkJob{WorkID: j.WorkID(), EntityID: j.entityID(), Again: j.Repeated}
+}
+
+// entityID is the id that OpenCTI named the entity by, or "" where it named none.
+func (j Job) entityID() string {
+	if j.Request == nil {
+		return ""
+	}
+	return j.Request.EntityID
+}
 
 // WorkID is OpenCTI's record of the request, or "" where there is none (playbooks, an undecodable message).
 func (j Job) WorkID() string {

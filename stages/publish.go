@@ -16,12 +16,11 @@ type Intake interface {
 	Push(ctx context.Context, messages [][]byte) error
 }
 
-// Announcer announces how many objects a work will bring, and ends it. Announce is told whether the job may have been
-// here before, and answers whether messages carry the work's id and whether the work has ended already. Processed is told
-// so too, and ends no work twice that another copy of the job has ended meanwhile.
+// Announcer announces how many objects a job will publish, and ends the job on its work. The state that Announce returns says
+// whether messages carry the work's id; Processed requires it.
 type Announcer interface {
-	Announce(ctx context.Context, workID string, objects int, again bool) (opencti.WorkState, error)
-	Processed(ctx context.Context, workID, message string, again bool) error
+	Announce(ctx context.Context, job opencti.WorkJob, objects int) (opencti.WorkState, error)
+	Processed(ctx context.Context, job opencti.WorkJob, message string, state opencti.WorkState) error
 }
 
 // Labels makes sure that a label exists in OpenCTI, in our colour, and takes one off an observable or an indicator, inside a
@@ -148,12 +147,9 @@ func (p publisher) push(ctx context.Context, job Job) error {
 	if err := p.ensureLabels(ctx, job); err != nil {
 		return err
 	}
-	work, err := p.Works.Announce(ctx, job.Request.WorkID, len(split.Parts), job.Repeated)
+	work, err := p.Works.Announce(ctx, job.work(), len(split.Parts))
 	if err != nil {
 		return fmt.Errorf("announcing %d objects: %w", len(split.Parts), err)
-	}
-	if work.Ended {
-		return nil
 	}
 	if err := p.patch(ctx, job); err != nil {
 		return err
@@ -165,7 +161,7 @@ func (p publisher) push(ctx context.Context, job Job) error {
 	if err := p.Intake.Push(ctx, messages); err != nil {
 		return brokerFault(err)
 	}
-	if err := p.Works.Processed(ctx, job.Request.WorkID, published(job.Verdict, job.Risk, len(messages)), job.Repeated); err != nil {
+	if err := p.Works.Processed(ctx, job.work(), published(job.Verdict, job.Risk, len(messages)), work); err != nil {
 		return fmt.Errorf("telling that the work is processed: %w", err)
 	}
 	return nil

@@ -68,8 +68,10 @@ func TestPublish(t *testing.T) {
 			"push identity/work_1/user/draft/1", "push indicator/work_1/user/draft/2", "push relationship/work_1/user/draft/3",
 			"push note/work_1/user/draft/4", "push ipv4-addr/work_1/user/draft/5", strings.Replace(done, "2 objects", "5 objects", 1),
 		}},
-		{"a work that ended before is left alone", opencti.WorkState{Tracked: true, Ended: true}, true, []string{
+		{"a repeated job whose work has ended is published without the work", opencti.WorkState{}, true, []string{
 			"state  draft", "label L #010203", "announce work_1 5 objects",
+			"push identity//user/draft/1", "push indicator//user/draft/2", "push relationship//user/draft/3",
+			"push note//user/draft/4", "push ipv4-addr//user/draft/5", strings.Replace(done, "2 objects", "5 objects", 1),
 		}},
 	}
 	for _, tt := range tests {
@@ -84,8 +86,11 @@ func TestPublish(t *testing.T) {
 			if diff := cmp.Diff(tt.want, p.calls); diff != "" {
 				t.Errorf("calls (-want +got):\n%s", diff)
 			}
-			if p.again != tt.repeated {
-				t.Errorf("announced as again = %v, want %v", p.again, tt.repeated)
+			if p.again != tt.repeated || p.entity != job.Request.EntityID {
+				t.Errorf("announced as again = %v for %q, want %v for %q", p.again, p.entity, tt.repeated, job.Request.EntityID)
+			}
+			if p.ended != tt.state {
+				t.Errorf("ended with the state %+v, want the one of the announcement: %+v", p.ended, tt.state)
 			}
 		})
 	}
@@ -196,23 +201,6 @@ func TestEnding(t *testing.T) {
 				t.Errorf("calls (-want +got):\n%s", diff)
 			}
 		})
-	}
-}
-
-// A copy of a job that has ended may have opened its work again; of a playbook's job and of what can't be read there is none.
-func TestACopyClosesItsWorkAgain(t *testing.T) {
-	t.Parallel()
-	work := Job{Request: &opencti.Request{WorkID: "work_1"}}
-	p := &platform{}
-	if err := (Ending{Works: p}).Copied(context.Background(), work); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]string{"close work_1"}, p.calls); diff != "" {
-		t.Errorf("calls (-want +got):\n%s", diff)
-	}
-	p.fail = map[string]error{"close": opencti.ErrUnavailable}
-	if err := (Ending{Works: p}).Copied(context.Background(), work); AsFault(err).Class != Transient {
-		t.Errorf("Copied() = %v while OpenCTI is away, want a fault that passes", err)
 	}
 }
 

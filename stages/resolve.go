@@ -14,7 +14,7 @@ import (
 
 // Receiver tells OpenCTI that a work is in our hands.
 type Receiver interface {
-	Received(ctx context.Context, workID, message string) error
+	Received(ctx context.Context, job opencti.WorkJob, message string) error
 }
 
 // Policy is what the operator allows to be looked up.
@@ -31,11 +31,14 @@ type Policy struct {
 
 const received = "IPQS: the job is being worked on."
 
-// Open decodes OpenCTI's job message: what stands at the head of the pipeline. The job it returns next to an error holds
-// as much as could be read, so that a work can still be told how it ended.
+// Open decodes OpenCTI's job message: the input of the first hop. The job that it returns with an error holds as much as could
+// be read, so that its work can be told that it failed; it is identified by the digest of the message.
 func Open(message []byte) (Job, error) {
 	request, err := opencti.DecodeRequest(message)
 	job := Job{ID: request.Key(), Request: &request}
+	if err != nil || job.ID == "" {
+		job.ID = opencti.BodyKey(message)
+	}
 	if err != nil {
 		return job, &Fault{Class: Permanent, Reason: ReasonMalformed, Err: fmt.Errorf("decoding the job message: %w", err)}
 	}
@@ -78,7 +81,7 @@ func (r resolver) run(ctx context.Context, job Job) (Job, error) {
 		if hint, err = r.given(playbook); err != nil {
 			return job, err
 		}
-	} else if err := r.works.Received(ctx, job.Request.WorkID, received); err != nil {
+	} else if err := r.works.Received(ctx, job.work(), received); err != nil {
 		return job, fmt.Errorf("telling that the work is received: %w", err)
 	} else if r.policy.LiveOnly && job.Request.DraftID != "" {
 		return job, fault(Skip, ReasonCapability,

@@ -21,8 +21,8 @@ func TestOpen(t *testing.T) {
 		wantID        string
 		wantErr       string
 	}{
-		{"a job", `{"internal":{"work_id":"work_1"},"event":{"entity_id":"ipv4-addr--1"}}`, "work_1", ""},
-		{"no entity", `{"internal":{"work_id":"work_1"},"event":{}}`, "work_1", "event.entity_id"},
+		{"a job", `{"internal":{"work_id":"work_1"},"event":{"entity_id":"ipv4-addr--1"}}`, "work_1/ipv4-addr--1", ""},
+		{"no entity", `{"internal":{"work_id":"work_1"},"event":{}}`, opencti.BodyKey([]byte(`{"internal":{"work_id":"work_1"},"event":{}}`)), "event.entity_id"},
 		{"no JSON", `hello`, "", "job message"},
 	}
 	for _, tt := range tests {

@@ -125,12 +125,13 @@ func works(c config.Connector, w pipeline.Works) *announcing {
 }
 
 // Announce implements [stages.Announcer].
-func (a *announcing) Announce(ctx context.Context, workID string, objects int, again bool) (opencti.WorkState, error) {
+func (a *announcing) Announce(ctx context.Context, job opencti.WorkJob, objects int) (opencti.WorkState, error) {
 	if a.uncounted {
 		objects = 0
 	}
-	state, err, _ := a.same.Do(workID, func() (any, error) {
-		return a.Works.Announce(ctx, workID, objects, again || a.wary)
+	state, err, _ := a.same.Do(job.WorkID+"/"+job.EntityID, func() (any, error) {
+		job.Again = job.Again || a.wary
+		return a.Works.Announce(ctx, job, objects)
 	})
 	found, _ := state.(opencti.WorkState)
 	return found, err

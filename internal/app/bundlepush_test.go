@@ -118,8 +118,8 @@ type announced struct {
 	again   bool
 }
 
-func (a *announced) Announce(_ context.Context, _ string, objects int, again bool) (opencti.WorkState, error) {
-	a.objects, a.again = objects, again
+func (a *announced) Announce(_ context.Context, job opencti.WorkJob, objects int) (opencti.WorkState, error) {
+	a.objects, a.again = objects, job.Again
 	return opencti.WorkState{Tracked: true}, nil
 }
 
@@ -140,7 +140,7 @@ func TestAnnouncing(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var to announced
-		state, err := (&announcing{Works: &to, uncounted: tt.uncounted, wary: tt.wary}).Announce(t.Context(), "work_1", 5, tt.again)
+		state, err := (&announcing{Works: &to, uncounted: tt.uncounted, wary: tt.wary}).Announce(t.Context(), opencti.WorkJob{WorkID: "work_1", Again: tt.again}, 5)
 		if err != nil || !state.Tracked || to.objects != tt.objects || to.again != tt.asked {
 			t.Errorf("%s: Announce() = %+v, %v, told %d objects, again %t, want %d and %t", tt.name, state, err, to.objects, to.again, tt.objects, tt.asked)
 		}
@@ -153,9 +153,9 @@ type counter struct {
 	expected atomic.Int64
 }
 
-func (c *counter) Announce(_ context.Context, _ string, objects int, again bool) (opencti.WorkState, error) {
+func (c *counter) Announce(_ context.Context, job opencti.WorkJob, objects int) (opencti.WorkState, error) {
 	missing := int64(objects)
-	if again {
+	if job.Again {
 		missing -= c.expected.Load()
 	}
 	time.Sleep(time.Millisecond) // of the bubble
@@ -172,13 +172,13 @@ func TestAnnouncedOnce(t *testing.T) {
 		var both sync.WaitGroup
 		for range 2 {
 			both.Go(func() {
-				if state, err := posted.Announce(t.Context(), "work_1", 5, false); err != nil || !state.Tracked {
+				if state, err := posted.Announce(t.Context(), opencti.WorkJob{WorkID: "work_1"}, 5); err != nil || !state.Tracked {
 					t.Errorf("Announce() = %v, %v, want it tracked", state, err)
 				}
 			})
 		}
 		both.Wait()
-		if _, err := posted.Announce(t.Context(), "work_1", 5, false); err != nil {
+		if _, err := posted.Announce(t.Context(), opencti.WorkJob{WorkID: "work_1"}, 5); err != nil {
 			t.Errorf("Announce() = %v", err)
 		}
 		if n := platform.expected.Load(); n != 5 {

@@ -147,7 +147,7 @@ func TestCalledWithinTheProcess(t *testing.T) {
 	var seen []string
 	observe := observed(carrier, func(outcome pipeline.Outcome) { seen = append(seen, outcome.Job.ID) })
 	job := pipeline.Outcome{End: pipeline.Published}
-	job.Job.ID = "ends"
+	job.Job.ID = "ends/ipv4-addr--1"
 	observe(job)
 	if status := <-statuses; status != http.StatusAccepted || len(seen) != 1 {
 		t.Errorf("status of the job that ended = %d, others were told of %q, want 202", status, seen)

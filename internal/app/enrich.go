@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -142,8 +143,11 @@ func (c *collection) inOrder(order []string) ([]Result, error) {
 	return results, interrupted
 }
 
-// jobID names the job of an observable: the same observable, the same job, and so the same bundle id.
-func jobID(o observable.Observable) string { return "enrich/" + standardID(o) }
+// localWork is the work id of all jobs.
+const localWork = "enrich"
+
+// jobID is the id of the job of an observable: the same observable, the same job, and so the same bundle id.
+func jobID(o observable.Observable) string { return localWork + "/" + standardID(o) }
 
 func standardID(o observable.Observable) string {
 	kind, _ := stix.TypeByName(o.Type)
@@ -154,8 +158,8 @@ func standardID(o observable.Observable) string {
 func feed(ctx context.Context, transport pipeline.Transport, topic string, ids []string) error {
 	for _, id := range ids {
 		body, err := json.Marshal(map[string]any{
-			"internal": map[string]any{"work_id": id},
-			"event":    map[string]any{"entity_id": id},
+			"internal": map[string]any{"work_id": localWork},
+			"event":    map[string]any{"entity_id": strings.TrimPrefix(id, localWork+"/")},
 		})
 		if err != nil {
 			return fmt.Errorf("making the job of %s: %w", id, err)
@@ -184,7 +188,7 @@ func (l local) State(_ context.Context, q opencti.StateQuery) (opencti.State, er
 }
 
 func (l local) entity(id string) (opencti.Entity, error) {
-	one, ok := l.jobs[id]
+	one, ok := l.jobs[localWork+"/"+id]
 	if !ok {
 		return opencti.Entity{}, opencti.ErrNotFound
 	}
@@ -200,7 +204,7 @@ func (l local) entity(id string) (opencti.Entity, error) {
 
 // Credential is the login: a password has no place on a command line.
 func (l local) Credential(_ context.Context, id, _ string) (opencti.Credential, error) {
-	return opencti.NewCredential(l.jobs[id].Value, ""), nil
+	return opencti.NewCredential(l.jobs[localWork+"/"+id].Value, ""), nil
 }
 
 // Download reads a file of this machine's.
@@ -237,10 +241,13 @@ func noFile(err error) error {
 	return &stages.Fault{Class: stages.Permanent, Reason: stages.ReasonNotFound, Err: fmt.Errorf("reading the file: %w", err)}
 }
 
-func (local) Received(context.Context, string, string) error        { return nil }
-func (local) Processed(context.Context, string, string, bool) error { return nil }
+func (local) Received(context.Context, opencti.WorkJob, string) error { return nil }
 
-func (local) Announce(context.Context, string, int, bool) (opencti.WorkState, error) {
+func (local) Processed(context.Context, opencti.WorkJob, string, opencti.WorkState) error {
+	return nil
+}
+
+func (local) Announce(context.Context, opencti.WorkJob, int) (opencti.WorkState, error) {
 	return opencti.WorkState{}, nil
 }
 func (local) EnsureLabel(context.Context, string, string) error         { return nil }
@@ -258,4 +265,3 @@ func (local) envelope(_ opencti.PushOptions, bundle []byte) ([]byte, error) {
 }
 func (local) Skipped(context.Context, stages.Job, *stages.Fault) error              { return nil }
 func (local) DeadLettered(context.Context, stages.Job, *stages.Fault, string) error { return nil }
-func (local) Copied(context.Context, stages.Job) error                              { return nil }

@@ -10,16 +10,16 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/pipeline"
+	"opencti-ipqs-worker/stages"
 )
 
 // remembered is how long a job that is safe is known by its key. A worker of OpenCTI's that did not hear the answer posts
 // the job again within half a minute, after at most five minutes of waiting for it.
 const remembered = 10 * time.Minute
 
-// inbox takes jobs that are posted, each once: a worker that did not hear our answer posts its job again, and two answers
-// to one step would have a playbook go on twice.
+// inbox takes jobs that are posted, each once: a worker that did not receive our answer posts its job again, and two answers
+// to one step make a playbook continue twice. Jobs are identified by [stages.Job].ID: two jobs that share a work are two.
 type inbox struct {
 	topic   string // of the first hop
 	publish func(topic string, messages ...*message.Message) error
@@ -61,8 +61,8 @@ func (i *inbox) begin() {
 // take returns nil when the job is safe. When ctx ends first, the job goes on, and whoever posts it again waits for the
 // same one.
 func (i *inbox) take(ctx context.Context, body []byte) error {
-	request, _ := opencti.DecodeRequest(body) // a job that cannot be read has a key too, and ends as a dead letter
-	key := request.Key()
+	opened, _ := stages.Open(body) // a job that cannot be read has an id too, and ends as a dead letter
+	key := opened.ID
 	i.mu.Lock()
 	if !i.open {
 		i.mu.Unlock()

@@ -81,6 +81,25 @@ func TestInboxOfAQueue(t *testing.T) {
 	})
 }
 
+// TestInboxOfJobsThatShareAWork: two jobs with the same work id are two jobs, and each of them is taken once.
+func TestInboxOfJobsThatShareAWork(t *testing.T) {
+	t.Parallel()
+	queue := &shelf{}
+	inbox := newInbox("resolve", queue.publish, false)
+	inbox.begin()
+	for range 2 {
+		for _, entity := range []string{"ipv4-addr--1", "ipv4-addr--2"} {
+			body := fmt.Appendf(nil, `{"internal":{"work_id":"a"},"event":{"entity_id":%q}}`, entity)
+			if err := inbox.take(t.Context(), body); err != nil {
+				t.Errorf("take() = %v, want nil", err)
+			}
+		}
+	}
+	if queue.count() != 2 {
+		t.Errorf("published %q, want one message for each of the two entities", queue.published)
+	}
+}
+
 // TestInboxUntilTheEnd: a job is safe when it has ended; who posts it again meanwhile waits for the same one.
 func TestInboxUntilTheEnd(t *testing.T) {
 	t.Parallel()
@@ -103,14 +122,14 @@ func TestInboxUntilTheEnd(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		inbox.Observe(pipeline.Outcome{Job: stages.Job{ID: "a"}})                          // one hop further
-		inbox.Observe(pipeline.Outcome{Job: stages.Job{ID: "b"}, End: pipeline.Published}) // another job
+		inbox.Observe(pipeline.Outcome{Job: stages.Job{ID: "a/ipv4-addr--1"}})                          // one hop further
+		inbox.Observe(pipeline.Outcome{Job: stages.Job{ID: "b/ipv4-addr--1"}, End: pipeline.Published}) // another job
 		synctest.Wait()
 		if n := taken.Load(); n != 0 {
 			t.Errorf("%d are told that the job is safe before it has ended", n)
 		}
-		inbox.Observe(pipeline.Outcome{Job: stages.Job{ID: "a"}, End: pipeline.DeadLettered})
-		inbox.Observe(pipeline.Outcome{Job: stages.Job{ID: "a"}, End: pipeline.Published}) // it came twice
+		inbox.Observe(pipeline.Outcome{Job: stages.Job{ID: "a/ipv4-addr--1"}, End: pipeline.DeadLettered})
+		inbox.Observe(pipeline.Outcome{Job: stages.Job{ID: "a/ipv4-addr--1"}, End: pipeline.Published}) // it came twice
 		synctest.Wait()
 		if n := taken.Load(); n != 3 || queue.count() != 1 {
 			t.Errorf("%d are told, published %q, want three, and the job once", n, queue.published)

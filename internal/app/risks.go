@@ -13,6 +13,7 @@ import (
 
 	"opencti-ipqs-worker/internal/config"
 	"opencti-ipqs-worker/internal/credit"
+	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/internal/rediscache"
 	"opencti-ipqs-worker/ipqs"
 	"opencti-ipqs-worker/pipeline"
@@ -203,9 +204,9 @@ type frank struct {
 }
 
 // Received tells that the work is received, and why it waits if it does.
-func (f frank) Received(ctx context.Context, workID, message string) error {
+func (f frank) Received(ctx context.Context, job opencti.WorkJob, message string) error {
 	if why := f.why(); why != "" {
 		message = "IPQS: the job waits: " + why + "."
 	}
-	return f.Works.Received(ctx, workID, message)
+	return f.Works.Received(ctx, job, message)
 }

@@ -124,7 +124,7 @@ func TestStandins(t *testing.T) {
 		if entity := state.Entity; err != nil || entity.StandardID != request.EntityID || entity.Type != request.EntityType || entity.Value == "" {
 			t.Errorf("State(%s) = %+v, %v, want a %s", request.EntityID, state, err, request.EntityType)
 		}
-		if err := opencti.NewWorks(client).Processed(ctx, request.WorkID, "done", false); err != nil {
+		if err := opencti.NewWorks(client).Processed(ctx, opencti.WorkJob{WorkID: request.WorkID}, "done", opencti.WorkState{}); err != nil {
 			t.Errorf("Processed() = %v", err)
 		}
 	}

@@ -77,9 +77,12 @@ func entityOf(id string) (opencti.Entity, error) {
 	return opencti.Entity{}, opencti.ErrNotFound
 }
 
-func (*stub) Received(context.Context, string, string) error        { return nil }
-func (*stub) Processed(context.Context, string, string, bool) error { return nil }
-func (*stub) Announce(context.Context, string, int, bool) (opencti.WorkState, error) {
+func (*stub) Received(context.Context, opencti.WorkJob, string) error { return nil }
+
+func (*stub) Processed(context.Context, opencti.WorkJob, string, opencti.WorkState) error {
+	return nil
+}
+func (*stub) Announce(context.Context, opencti.WorkJob, int) (opencti.WorkState, error) {
 	return opencti.WorkState{Tracked: true}, nil
 }
 func (*stub) EnsureLabel(context.Context, string, string) error         { return nil }

@@ -25,9 +25,9 @@ func TestPushBundle(t *testing.T) {
 	versions := []string{"6.2.6", "6.4.0", "6.5.6", "6.5.7", "6.8.6", "6.8.10", "6.9.28", "7.260318.0", "7.260510.0", "7.260817.0"}
 	onEach(t, versions, func(t *testing.T, r *rig) {
 		r.works = opencti.NewWholeWorks(r.client)
-		job := r.job("198.51.100.7")
-		state := r.pushBundle(job.WorkID, whole)
-		r.must(r.works.Processed(t.Context(), job.WorkID, "done", false))
+		job := r.workJob("198.51.100.7")
+		state := r.pushBundle(job, whole)
+		r.must(r.works.Processed(t.Context(), job, "done", state))
 		r.wait("both objects are imported", func() bool { return len(r.platform.Imported()) == 2 })
 
 		works := r.platform.Imported()["note--1"].Works
@@ -56,24 +56,22 @@ func TestPushBundleOutlastsTheCleanUp(t *testing.T) {
 		r.works = opencti.NewWholeWorks(r.client)
 		push := func(value string) {
 			t.Helper()
-			job := r.job(value)
+			job := r.workJob(value)
 			note := `{"type":"bundle","id":"bundle--0f7b1d4e-6f3c-4d55-9c8e-5b6a7c8d9e0f","objects":[{"type":"note","id":"note--` + value + `","content":"x"}]}`
-			r.pushBundle(job.WorkID, note)
-			for _, again := range []bool{false, true} {
-				r.must(r.works.Processed(t.Context(), job.WorkID, "done", again))
-			}
-			r.must(r.works.CloseAgain(t.Context(), job.WorkID))
+			state := r.pushBundle(job, note)
+			r.must(r.works.Processed(t.Context(), job, "done", state))
+			r.must(r.works.Processed(t.Context(), again(job), "done", state))
 		}
 		r.platform.SetImporting(false)
 		const before = 20
 		for i := range before {
 			push(fmt.Sprintf("198.51.100.%d", i+1))
 		}
-		failed, nothing := r.job("203.0.113.1"), r.job("203.0.113.2")
+		failed, nothing := r.workJob("203.0.113.1"), r.workJob("203.0.113.2")
 		for range 2 { // as after a crash in between
-			r.must(r.works.Failed(t.Context(), failed.WorkID, "unknown"))
+			r.must(r.works.Failed(t.Context(), failed, "unknown"))
 		}
-		r.must(r.works.Nothing(t.Context(), nothing.WorkID, "out of scope"))
+		r.must(r.works.Nothing(t.Context(), nothing, "out of scope"))
 		r.platform.Tick()
 		r.platform.SetImporting(true)
 		r.wait("everything is imported", func() bool { return len(r.platform.Imported()) == before })

@@ -40,8 +40,9 @@ func Example() {
 	fmt.Println("asked for", entity.Type, entity.Value)
 
 	works := opencti.NewWorks(client)
-	_ = works.Received(ctx, request.WorkID, "In hand")
-	state, _ := works.Announce(ctx, request.WorkID, 1, false)
+	job := opencti.WorkJob{WorkID: request.WorkID, EntityID: request.EntityID}
+	_ = works.Received(ctx, job, "In hand")
+	state, _ := works.Announce(ctx, job, 1)
 	capabilities, _ := client.Capabilities(ctx)
 	options := opencti.PushOptions{ApplicantID: registration.ConnectorUserID, Sequence: 1, Capabilities: capabilities}
 	if state.Tracked {
@@ -50,7 +51,7 @@ func Example() {
 	message, _ := opencti.PushMessage(options, []byte(`{"type":"bundle","id":"bundle--1","spec_version":"2.1","x_opencti_seq":1,
 		"objects":[{"type":"ipv4-addr","id":"`+entity.StandardID+`","value":"198.51.100.7","x_opencti_score":88}]}`))
 	_ = broker.Push(ctx, message)
-	_ = works.Processed(ctx, request.WorkID, "Risk CRITICAL", false)
+	_ = works.Processed(ctx, job, "Risk CRITICAL", state)
 
 	_ = platform.WaitWorks(ctx, 1)
 	found, _ = client.State(ctx, opencti.StateQuery{EntityID: request.EntityID})

@@ -51,7 +51,7 @@ func traps() []shown {
 			"internal/e2e TestSixWorkersLoseNothingWhereOpenCTIDeletesCounters", "internal/e2e TestSixWorkersWouldLoseObjectsIfTheyNamedTheirWorks",
 		}},
 		{"15: acknowledged well within consumer_timeout, and expectations added once per work", []string{
-			"pipeline TestSchedulesStayWellBelowTheBrokersPatience", "internal/opencti TestAnnounceAnswerLost", "internal/opencti TestAnnouncedTwice",
+			"pipeline TestSchedulesStayWellBelowTheBrokersPatience", "internal/opencti TestAnnounceAnswerLost", "internal/opencti TestWorksThatTwoJobsShare",
 			"pipeline/rabbitmq TestJobsInHandEndOnceWhenTheConnectionIsLost",
 			"internal/opencti TestWorks/redelivered after it was announced",
 		}},

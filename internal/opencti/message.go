@@ -126,17 +126,27 @@ func DecodeRequest(body []byte) (Request, error) {
 	return r, nil
 }
 
-// Key names the request, the same in every delivery of it: the work's id; for a playbook, which has no work, its step's
-// and its object's; and where a message has neither, a digest of what it says.
+// Key identifies the job of the request. It is the same in every delivery: the ids of the work and of the entity, and of the
+// draft if there is one, because several jobs can share a work (OpenCTI makes work ids of the connector's id and the
+// millisecond); for a playbook, which has no work, the ids of the execution, the step and the object. It is empty where the
+// request lacks one of these ids; [BodyKey] identifies such a message.
 func (r Request) Key() string {
-	switch {
-	case r.WorkID != "":
-		return r.WorkID
-	case r.Playbook != nil && r.Playbook.ExecutionID != "":
-		return r.Playbook.ExecutionID + "/" + r.Playbook.StepID + "/" + r.Playbook.DataInstanceID
+	switch p := r.Playbook; {
+	case p != nil && p.ExecutionID != "" && p.StepID != "" && p.DataInstanceID != "":
+		return p.ExecutionID + "/" + p.StepID + "/" + p.DataInstanceID
+	case p != nil, r.WorkID == "", r.EntityID == "":
+		return ""
+	case r.DraftID != "":
+		return r.WorkID + "/" + r.EntityID + "/" + r.DraftID
+	default:
+		return r.WorkID + "/" + r.EntityID
 	}
-	facts, _ := json.Marshal(r) // strings and raw JSON that was valid when it was read
-	sum := sha256.Sum256(facts)
+}
+
+// BodyKey identifies a job message that cannot be read, or that has no ids to identify its job: "request-" and the first 16
+// bytes of the SHA-256 digest of its body, in hexadecimal.
+func BodyKey(body []byte) string {
+	sum := sha256.Sum256(body)
 	return "request-" + hex.EncodeToString(sum[:16])
 }
 

@@ -201,12 +201,31 @@ func TestRequestKey(t *testing.T) {
 	if got, want := playbook.Key(), "e1/s2/"+entityID; got != want {
 		t.Errorf("Key() of a playbook = %q, want %q", got, want)
 	}
-	if got := (Request{WorkID: "w1", EntityID: "e"}).Key(); got != "w1" {
-		t.Errorf("Key() of a work = %q, want w1", got)
+	for _, tt := range []struct {
+		request Request
+		want    string
+	}{
+		{Request{WorkID: "w1", EntityID: "e"}, "w1/e"},
+		{Request{WorkID: "w1", EntityID: "f"}, "w1/f"},
+		{Request{WorkID: "w1", EntityID: "e", DraftID: "d"}, "w1/e/d"},
+		{Request{WorkID: "w1"}, ""},
+		{Request{EntityID: "e", Mode: "auto"}, ""},
+		{Request{WorkID: "w1", EntityID: "e", Playbook: &Playbook{ExecutionID: "e1"}}, ""},
+	} {
+		if got := tt.request.Key(); got != tt.want {
+			t.Errorf("Key() of %+v = %q, want %q", tt.request, got, tt.want)
+		}
 	}
-	one, same, other := Request{EntityID: "e", Mode: "auto"}, Request{EntityID: "e", Mode: "auto"}, Request{EntityID: "f", Mode: "auto"}
-	if one.Key() != same.Key() || one.Key() == other.Key() || !strings.HasPrefix(one.Key(), "request-") {
-		t.Errorf("Key() without ids = %q, %q and %q, want the first two equal", one.Key(), same.Key(), other.Key())
+}
+
+func TestBodyKey(t *testing.T) {
+	t.Parallel()
+	const want = "request-44136fa355b3678a1146ad16f7e8649e" // printf '{}' | sha256sum | cut -c 1-32
+	if got := BodyKey([]byte("{}")); got != want {
+		t.Errorf("BodyKey({}) = %q, want %q", got, want)
+	}
+	if BodyKey([]byte("{ }")) == want {
+		t.Error("BodyKey() of two bodies is the same, want two")
 	}
 }
 
@@ -225,7 +244,7 @@ func FuzzDecodeRequest(f *testing.F) {
 			}
 			return
 		}
-		if r.EntityID == "" || r.Key() == "" {
+		if r.EntityID == "" || (r.WorkID != "" || r.Playbook != nil) && r.Key() == "" {
 			t.Fatalf("accepted without entity or key: %+v", r)
 		}
 		if p := r.Playbook; p != nil && (p.StepID == "" || !json.Valid(p.Bundle)) {

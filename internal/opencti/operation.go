@@ -70,6 +70,7 @@ var (
 	opCredential    = operation{name: "Credential"}
 	opWorkReceived  = operation{name: "WorkReceived"}
 	opWorkProcessed = operation{name: "WorkProcessed"}
+	opWorkAnnounce  = operation{name: "WorkAnnounce"}
 	opWorkExpect    = operation{name: "WorkExpect"}
 	opWorkReport    = operation{name: "WorkReport"}
 	opWork          = operation{name: "Work"}

@@ -16,7 +16,7 @@ import (
 
 func operations() []operation {
 	return []operation{
-		opAbout, opRegister, opPing, opPingLegacy, opState, opStatePlain, opStateLegacy, opCountries, opCredential, opWorkReceived, opWorkProcessed, opWorkExpect,
+		opAbout, opRegister, opPing, opPingLegacy, opState, opStatePlain, opStateLegacy, opCountries, opCredential, opWorkReceived, opWorkProcessed, opWorkAnnounce, opWorkExpect,
 		opWorkReport, opWork, opLabelAdd, opPlaybookStep, opPlaybookStepLegacy,
 		opRegisterForCallback, opBundlePush, opBundlePushLegacy, opLabelRemove, opIndicatorPatch, opIndicatorPatchLegacy,
 		opMe, opMeLegacy, opRegistered, opRegisteredCallback, opRegisteredPlaybook, opRegisteredLegacy,
@@ -104,7 +104,7 @@ func TestHeadersOfTheWorkerAreNeverSent(t *testing.T) {
 	if _, err := c.About(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := NewWorks(c).Received(t.Context(), "work_1", "m"); err != nil {
+	if err := NewWorks(c).Received(t.Context(), WorkJob{WorkID: "work_1"}, "m"); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -70,9 +70,11 @@ func TestPitfalls(t *testing.T) {
 				_, err := r.client.Register(t.Context(), opencti.Connector{ID: connectorID, Name: "IPQS"})
 				return err
 			},
-			"State":         func() error { _, err := r.entity("x", ""); return err },
-			"WorkProcessed": func() error { return r.works.Processed(t.Context(), r.job("198.51.100.7").WorkID, "done", false) },
-			"LabelAdd":      func() error { return r.client.EnsureLabel(t.Context(), "l", "#010203") },
+			"State": func() error { _, err := r.entity("x", ""); return err },
+			"WorkProcessed": func() error {
+				return r.works.Processed(t.Context(), r.workJob("198.51.100.7"), "done", opencti.WorkState{})
+			},
+			"LabelAdd": func() error { return r.client.EnsureLabel(t.Context(), "l", "#010203") },
 		} {
 			r.platform.FailNext(operation, 1, "FORBIDDEN_ACCESS")
 			if err := ask(); !errors.Is(err, opencti.ErrForbidden) || !strings.Contains(err.Error(), operation) {

@@ -163,7 +163,7 @@ func TestDecodeJobOfEachRelease(t *testing.T) {
 				if got.EntityID != id || (got.Playbook != nil) != playbook || (got.EventType != "") != (r.since("6.0.0") && !playbook) {
 					t.Errorf("DecodeRequest() = %+v, want entity %s, playbook %t", got, id, playbook)
 				}
-				if playbook != (got.WorkID == "") || (!playbook && (got.WorkID != workID || got.Key() != workID)) {
+				if playbook != (got.WorkID == "") || (!playbook && (got.WorkID != workID || got.Key() != workID+"/"+id)) {
 					t.Errorf("DecodeRequest().WorkID = %q, want %q", got.WorkID, workID)
 				}
 				if wantType := r.since("6.0.0") && !playbook || r.since("7.260615") && playbook; wantType != (got.EntityType == "IPv4-Addr") {

@@ -33,13 +33,19 @@ func TestBaselineOfEveryRelease(t *testing.T) {
 		if want := "ipv4-addr--12592121-be4c-5a93-a813-5a5af16e50db"; request.EntityID != want {
 			t.Errorf("the job is about %s, want %s", request.EntityID, want)
 		}
-		id := request.WorkID
-		r.must(r.works.Received(t.Context(), id, "received"))
-		r.announce(id, 2, false)
-		r.push(r.tracked(id), "a", 2)
-		r.must(r.works.Processed(t.Context(), id, "done", false))
-		w := r.ended(id, 2)
-		if diff := cmp.Diff([]openctitest.WorkMessage{{Message: "received"}, {Message: "done"}}, w.Messages); diff != "" {
+		job := opencti.WorkJob{WorkID: request.WorkID, EntityID: request.EntityID}
+		r.must(r.works.Received(t.Context(), job, "received"))
+		state := r.announce(job, 2)
+		r.push(r.tracked(job), "a", 2)
+		r.must(r.works.Processed(t.Context(), job, "done", state))
+		w := r.ended(job, 2)
+		said := []openctitest.WorkMessage{{Message: "received"}, {Message: "done (" + job.EntityID + ")"}}
+		if r.has.Tracked {
+			said = []openctitest.WorkMessage{
+				{Message: "received"}, {Message: "Publishing 2 objects for " + job.EntityID + "."}, {Message: "done (" + job.EntityID + ", 2 announced)"},
+			}
+		}
+		if diff := cmp.Diff(said, w.Messages); diff != "" {
 			t.Errorf("messages of the work (-want +got):\n%s", diff)
 		}
 	})

@@ -97,6 +97,44 @@ func (r *rig) entity(id, draftID string) (opencti.Entity, error) {
 // job has an observable enriched because somebody asks for it, and returns the request as decoded.
 func (r *rig) job(value string) opencti.Request { return r.request(value, openctitest.Manual) }
 
+// workJob is job, as the job's work knows it.
+func (r *rig) workJob(value string) opencti.WorkJob {
+	r.t.Helper()
+	request := r.job(value)
+	return opencti.WorkJob{WorkID: request.WorkID, EntityID: request.EntityID}
+}
+
+// sharing returns two jobs that share a work.
+func (r *rig) sharing(one, other string) (opencti.WorkJob, opencti.WorkJob) {
+	r.t.Helper()
+	r.platform.ShareWorks(2)
+	defer r.platform.ShareWorks(0)
+	a, b := r.workJob(one), r.workJob(other)
+	if a.WorkID != b.WorkID || a.EntityID == b.EntityID {
+		r.t.Fatalf("jobs = %+v and %+v, want two that share a work", a, b)
+	}
+	return a, b
+}
+
+// untracked publishes n objects of a job whose work has ended: nothing is announced, they do not name the work, and the job
+// ends.
+func (r *rig) untracked(job opencti.WorkJob, value string, n int) {
+	r.t.Helper()
+	state, err := r.works.Announce(r.t.Context(), job, n)
+	r.must(err)
+	if state.Tracked {
+		r.t.Fatalf("Announce(%+v) = %+v, want it untracked: its work has ended", job, state)
+	}
+	r.push("", value, n)
+	r.must(r.works.Processed(r.t.Context(), job, "done", state))
+}
+
+// again is the job when it may have been here before.
+func again(job opencti.WorkJob) opencti.WorkJob {
+	job.Again = true
+	return job
+}
+
 func (r *rig) request(value string, trigger openctitest.Trigger) opencti.Request {
 	r.t.Helper()
 	id := r.platform.AddObservable(openctitest.Observable{Type: "IPv4-Addr", Value: value})
@@ -128,11 +166,13 @@ func (r *rig) push(workID, value string, n int) {
 	}
 }
 
-// pushBundle hands over a whole bundle for a work, up to where it is to be ended.
-func (r *rig) pushBundle(workID, bundle string) opencti.WorkState {
+// pushBundle hands over a whole bundle for a job, up to where it is to be ended.
+func (r *rig) pushBundle(job opencti.WorkJob, bundle string) opencti.WorkState {
 	r.t.Helper()
-	r.must(r.works.Received(r.t.Context(), workID, "received"))
-	state, err := r.works.Announce(r.t.Context(), workID, 0, true)
+	workID := job.WorkID
+	r.must(r.works.Received(r.t.Context(), job, "received"))
+	job.Again = true
+	state, err := r.works.Announce(r.t.Context(), job, 0)
 	r.must(err)
 	if !state.Tracked {
 		workID = ""
@@ -148,9 +188,9 @@ func (r *rig) must(err error) {
 	}
 }
 
-func (r *rig) announce(workID string, n int, again bool) opencti.WorkState {
+func (r *rig) announce(job opencti.WorkJob, n int) opencti.WorkState {
 	r.t.Helper()
-	state, err := r.works.Announce(r.t.Context(), workID, n, again)
+	state, err := r.works.Announce(r.t.Context(), job, n)
 	r.must(err)
 	if state.Tracked != r.has.Tracked {
 		r.t.Fatalf("Announce().Tracked = %t, want %t", state.Tracked, r.has.Tracked)
@@ -159,9 +199,9 @@ func (r *rig) announce(workID string, n int, again bool) opencti.WorkState {
 }
 
 // tracked is the work's id where messages have to carry it.
-func (r *rig) tracked(workID string) string {
+func (r *rig) tracked(job opencti.WorkJob) string {
 	if r.has.Tracked {
-		return workID
+		return job.WorkID
 	}
 	return ""
 }
@@ -177,8 +217,9 @@ func (r *rig) wait(what string, done func() bool) {
 }
 
 // ended waits until the work is complete, without the clean-up's help, and n objects were imported.
-func (r *rig) ended(workID string, n int) openctitest.Work {
+func (r *rig) ended(job opencti.WorkJob, n int) openctitest.Work {
 	r.t.Helper()
+	workID := job.WorkID
 	r.wait("the work is complete", func() bool {
 		w, _ := r.platform.Work(workID)
 		return w.Status == "complete" && len(r.platform.Imported()) == n

@@ -238,7 +238,7 @@ func TestJobsOverBudgetAreSkippedWhereTheyAreNotToWait(t *testing.T) { // alone:
 			s.asked(), all, failed, said)
 	}
 	for _, work := range s.Platform.Works() {
-		if len(work.Errors) > 0 && !strings.HasSuffix(work.Errors[0].Message, "Nothing was changed; skipped (budget).") {
+		if len(work.Errors) > 0 && !strings.HasSuffix(work.Errors[0].Message, "Nothing was changed; skipped (budget). ("+work.EntityID+")") {
 			t.Errorf("a work ends with %q, want it to say that nothing was changed and why", work.Errors[0].Message)
 			break
 		}

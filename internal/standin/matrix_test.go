@@ -224,13 +224,17 @@ func (c *cell) checkCalls(t *testing.T) {
 		want[step] = 1
 	default:
 		want["WorkReceived"], want["WorkProcessed"] = 1, 1
-		switch {
-		case c.tracked && c.brings():
-			want["WorkExpect"] = 1
-		case c.byReport:
-			want["Work"], want["WorkExpect"], want["WorkReport"] = 1, 1, 1
-		case !c.brings():
-			want["Work"] = 1 // has it ended so before, and is anything open that nobody will report?
+		want["Work"] = 1 // has another job received or ended it?
+		if c.tracked && c.brings() {
+			want["WorkAnnounce"] = 1
+			want["Work"]++ // what have other jobs announced?
+		}
+		if !c.brings() {
+			want["Work"]++ // has it ended so before, and is anything open that nobody will report?
+		}
+		if c.byReport {
+			want["WorkReport"] = 1
+			want["Work"]++ // is it still open?
 		}
 	}
 	if diff := cmp.Diff(want, c.world.Platform.Requests()); diff != "" {
@@ -301,22 +305,32 @@ func (c *cell) checkWork(ctx context.Context, t *testing.T, messages int) {
 	got, _ := platform.Work(c.work)
 	want := openctitest.Work{
 		ID: c.work, ConnectorID: standin.ConnectorID, EntityID: c.observable, Status: "complete",
-		ReceivedTimes: 1, ProcessedTimes: 1,
+		Jobs: 1, ReceivedTimes: 1, ProcessedTimes: 1,
 		Messages: []openctitest.WorkMessage{{Message: "IPQS: the job is being worked on."}},
 		Alive:    got.Alive, // the platform's own business
 	}
 	sentence := openctitest.WorkMessage{Message: sentences[c.end]}
 	if c.brings() {
 		sentence.Message = strings.Replace(sentence.Message, "N objects", fmt.Sprintf("%d objects", messages), 1)
+		if c.tracked {
+			want.ReceivedTimes = 2 // the announcement is the message of another one
+			want.Messages = append(want.Messages, openctitest.WorkMessage{
+				Message: fmt.Sprintf("Publishing %d objects for %s.", messages, c.observable),
+			})
+			sentence.Message += fmt.Sprintf(" (%s, %d announced)", c.observable, messages)
+		} else {
+			sentence.Message += fmt.Sprintf(" (%s)", c.observable)
+		}
 		want.Messages = append(want.Messages, sentence)
 	} else {
+		sentence.Message += fmt.Sprintf(" (%s)", c.observable)
 		want.Errors = []openctitest.WorkMessage{sentence}
 	}
 	switch {
 	case c.tracked && c.brings():
 		want.Expected, want.Processed, want.Imported = messages, messages, messages
 	case c.byReport:
-		want.Expected, want.Processed = 1, 1
+		want.Processed = 1 // a report completes it
 	}
 	for i := range got.Errors {
 		got.Errors[i].Message = letter.ReplaceAllString(got.Errors[i].Message, "dead letter ID")

@@ -85,7 +85,7 @@ func TestSkippedJob_CompletesItsWork(t *testing.T) {
 					for _, message := range said {
 						texts = append(texts, message.Message)
 					}
-					if diff := cmp.Diff([]string{tt.says}, texts); diff != "" || len(other) > 0 || work.Status != "complete" {
+					if diff := cmp.Diff([]string{tt.says + " (" + work.EntityID + ")"}, texts); diff != "" || len(other) > 0 || work.Status != "complete" {
 						t.Errorf("work = %+v, want it complete with one message (-want +got):\n%s", work, diff)
 					}
 					if requests := world.IPQS.Requests(); len(requests) > 0 {

@@ -203,6 +203,12 @@ func TestWhatIsToldOfJobs(t *testing.T) {
 	}
 }
 
+// workOf is the work's id in the id of a job that has one.
+func workOf(job string) string {
+	work, _, _ := strings.Cut(job, "/")
+	return work
+}
+
 func checkLines(t *testing.T, got told) {
 	t.Helper()
 	byJob := map[string][]line{}
@@ -250,7 +256,7 @@ func checkLines(t *testing.T, got told) {
 // checkLine looks for the keys of a job's line.
 func checkLine(t *testing.T, l line, id string, playbook bool) {
 	t.Helper()
-	want := map[string]any{"trace_id": telemetry.TraceID(id).String(), "work_id": id}
+	want := map[string]any{"trace_id": telemetry.TraceID(id).String(), "work_id": workOf(id)}
 	if playbook {
 		want["work_id"] = nil // it has none
 	}
@@ -295,7 +301,7 @@ func checkSpans(t *testing.T, jobs map[string]string, spans []sdktrace.ReadOnlyS
 		want      map[string]string
 	}{
 		{plain, "hop resolve", 0, map[string]string{
-			"opencti.work.id": jobs[plain], "opencti.mode": "manual", "opencti.trigger": "update", "opencti.entity.type": "IPv4-Addr",
+			"opencti.work.id": workOf(jobs[plain]), "opencti.mode": "manual", "opencti.trigger": "update", "opencti.entity.type": "IPv4-Addr",
 			"opencti.entity.id": some, "opencti.playbook.id": none, "ipqs_worker.outcome": "passed_on", "ipqs_worker.job.id": jobs[plain],
 		}},
 		{plain, "attempt lookup", 0, map[string]string{
@@ -307,7 +313,7 @@ func checkSpans(t *testing.T, jobs map[string]string, spans []sdktrace.ReadOnlyS
 			"server.address": "127.0.0.1", "service.peer.name": "ipqs", "error.type": none,
 		}},
 		{plain, "attempt score", 0, map[string]string{"ipqs_worker.score": some, "ipqs_worker.level": some, "ipqs_worker.model": "bands", "ipqs_worker.rule": some}},
-		{plain, "hop publish", 0, map[string]string{"ipqs_worker.outcome": "published", "opencti.work.id": jobs[plain]}},
+		{plain, "hop publish", 0, map[string]string{"ipqs_worker.outcome": "published", "opencti.work.id": workOf(jobs[plain])}},
 		{repeated, "hop resolve", 0, map[string]string{"opencti.mode": "auto", "opencti.trigger": "update"}},
 		{repeated, "attempt lookup", 0, map[string]string{
 			"ipqs_worker.cache": "hit", "ipqs_worker.limiter.wait_ms": none, "ipqs_worker.breaker.state": "closed", "ipqs_worker.credits": none,

@@ -37,8 +37,6 @@ func (e *ends) DeadLettered(_ context.Context, job stages.Job, _ *stages.Fault, 
 	return nil
 }
 
-func (e *ends) Copied(context.Context, stages.Job) error { return nil }
-
 // The jobs in hand when the connection is lost go on, and their messages come again: each playbook is answered once all the
 // same, and each work ends once.
 func TestJobsInHandEndOnceWhenTheConnectionIsLost(t *testing.T) {

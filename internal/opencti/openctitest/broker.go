@@ -89,16 +89,21 @@ func (m *Memory) ConsumeJobs(ctx context.Context, _ string, handle func(body []b
 	return consume(ctx, m.jobs, handle)
 }
 
-func consume(ctx context.Context, from <-chan []byte, handle func(body []byte) error) error {
+func consume(ctx context.Context, queue chan []byte, handle func(body []byte) error) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case body := <-from:
+		case body := <-queue:
 			for handle(body) != nil {
-				if ctx.Err() != nil {
-					return ctx.Err()
+				if ctx.Err() == nil {
+					continue
 				}
+				select {
+				case queue <- body: // for the next consumer
+				default:
+				}
+				return ctx.Err()
 			}
 		}
 	}

@@ -15,7 +15,7 @@ func (p *Platform) pushBundle(ctx context.Context, a map[string]any) (any, error
 	p.mu.Lock()
 	known := p.connectors[connectorID] != nil
 	if known && workID == "" {
-		workID = p.newWork(connectorID, "").ID
+		workID = p.newWork(connectorID).ID
 	}
 	p.notify()
 	p.mu.Unlock()

@@ -86,11 +86,11 @@ func (p *Platform) jwks() string {
 	}}})
 }
 
-// callBack starts to post the jobs of a connector that registered a callback, and stops for one that did not. The lock is
-// held.
+// callBack starts to post the jobs of a connector that registered a callback, and stops for one that did not, and while the
+// platform restarts. The lock is held.
 func (p *Platform) callBack(ctx context.Context, c *connector) {
 	stop := p.callers[c.id]
-	wanted := text(c.input["listen_callback_uri"]) != "" && !p.closed
+	wanted := text(c.input["listen_callback_uri"]) != "" && !p.closed && !p.restarting
 	switch {
 	case wanted && stop == nil:
 		calling, stop := context.WithCancel(context.WithoutCancel(ctx)) // it outlives the request that starts it

@@ -1,12 +1,27 @@
 package openctitest
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // SetDown makes every request end in 503, as a proxy does that has nobody to ask, or no longer.
 func (p *Platform) SetDown(down bool) { p.set(func() { p.down = down }) }
 
 // SetLatency makes every request wait before it is read.
 func (p *Platform) SetLatency(d time.Duration) { p.set(func() { p.latency = d }) }
+
+// SetRestarting begins a restart of the platform, or ends it. Meanwhile every request gets 503, nothing is imported, no job is
+// posted to a callback, and the posts under way are cut off, whose jobs are posted again afterwards. What the platform has
+// stored remains.
+func (p *Platform) SetRestarting(on bool) {
+	p.set(func() {
+		p.restarting = on
+		for _, c := range p.connectors {
+			p.callBack(context.Background(), c)
+		}
+	})
+}
 
 // SetImporting stops the importers before their next object, or lets them go on.
 func (p *Platform) SetImporting(on bool) { p.set(func() { p.paused = !on }) }
@@ -29,6 +44,19 @@ func (p *Platform) FailNext(operation string, times int, code string) {
 // LoseNext executes the next times requests of the operation and answers 502, as a gateway does that gave up too early.
 func (p *Platform) LoseNext(operation string, times int) {
 	p.set(func() { p.faults[operation] = &fault{times: times, lose: true} })
+}
+
+// Before calls do once, before the next request of the operation is executed: something that happens on the platform between
+// two requests of a connector. do may use the platform, also with requests of its own.
+func (p *Platform) Before(operation string, do func()) { p.set(func() { p.before[operation] = do }) }
+
+// AddExpectations adds to the expectations of a work, as a mutation does of which nothing else was executed.
+func (p *Platform) AddExpectations(workID string, n int) {
+	p.set(func() {
+		if w := p.works[workID]; w != nil {
+			p.addExpectations(w, n)
+		}
+	})
 }
 
 // Forget removes a connector, as an administrator can. Its queues stay.

@@ -58,7 +58,7 @@ func (p *Platform) importFor(ctx context.Context, connectorID string) {
 	running := func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return !p.paused
+		return !p.paused && !p.restarting
 	}
 	err := p.broker.ConsumePush(ctx, connectorID, func(body []byte) error {
 		if err := p.Wait(ctx, running); err != nil {

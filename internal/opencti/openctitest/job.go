@@ -178,7 +178,7 @@ func (p *Platform) job(standardID string, trigger Trigger, draftID string) (conn
 	if trigger == ByPlaybook {
 		id, message = p.playbookJob(o)
 	} else {
-		w := p.newWork(connectorID, standardID)
+		w := p.jobWork(connectorID, standardID)
 		id, message = w.ID, p.workJob(w.ID, o, trigger, draftID)
 	}
 	p.notify()

@@ -74,6 +74,8 @@ type Platform struct {
 	works         map[string]*work
 	order         []string // the works' ids, oldest first
 	lastWork      time.Time
+	share         int   // how many jobs share a work
+	shared        *work // the latest work
 	executions    map[string]*execution
 	stored        map[string][]byte // by file id
 	downloads     map[string]int
@@ -85,8 +87,10 @@ type Platform struct {
 	requests      map[string]int
 	complaints    []string
 	down          bool
+	restarting    bool
 	latency       time.Duration
 	faults        map[string]*fault
+	before        map[string]func()
 }
 
 // fault is what the next requests of an operation get.
@@ -147,6 +151,7 @@ func New(o Options) (*Platform, error) {
 		imported:   map[string]*Import{},
 		requests:   map[string]int{},
 		faults:     map[string]*fault{},
+		before:     map[string]func(){},
 	}
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
@@ -180,7 +185,7 @@ func (p *Platform) Close() error {
 // ServeHTTP answers POST <base>/graphql and GET <base>/storage/get/<file id>.
 func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
-	down, latency := p.down, p.latency
+	down, latency := p.down || p.restarting, p.latency
 	p.mu.Unlock()
 	if latency > 0 {
 		wait := time.NewTimer(latency)
@@ -245,6 +250,12 @@ func (p *Platform) answer(r *http.Request, document string, variables map[string
 	}
 	name := q.operation.Name
 	p.mu.Lock()
+	if before := p.before[name]; before != nil {
+		delete(p.before, name)
+		p.mu.Unlock()
+		before()
+		p.mu.Lock()
+	}
 	p.requests[name]++
 	p.notify()
 	failing := p.faults[name]

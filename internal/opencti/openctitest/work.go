@@ -17,7 +17,11 @@ const (
 
 // Work is a work as it stands.
 type Work struct {
-	ID, ConnectorID, EntityID string
+	ID, ConnectorID string
+	// EntityID is what the latest of its jobs is about: the platform keeps one event_source_id.
+	EntityID string
+	// Jobs counts the jobs that were sent with this work id.
+	Jobs int
 	// Status is "wait", "progress" or "complete".
 	Status string
 	// Expected and Processed are the counters, what is left of them when they were deleted.
@@ -53,16 +57,32 @@ type counters struct {
 	initialized         bool // made with the work, 6.8.7 on
 }
 
+// ShareWorks makes each group of n jobs that are sent from now on share one work, as jobs do on the platform that are created
+// in the same millisecond: a work's id consists of the connector's id and the time. With n below 2 every job has a work of its
+// own again.
+func (p *Platform) ShareWorks(n int) { p.set(func() { p.share, p.shared = n, nil }) }
+
+// jobWork returns the work of another job: a new one, or the latest one if the two share it. The lock is held.
+func (p *Platform) jobWork(connectorID, entityID string) *work {
+	w := p.shared
+	if w == nil || w.ConnectorID != connectorID || w.Jobs >= p.share || p.works[w.ID] == nil {
+		w = p.newWork(connectorID)
+		p.shared = w
+	}
+	w.Jobs, w.EntityID = w.Jobs+1, entityID
+	return w
+}
+
 // newWork makes a work. The lock is held.
-func (p *Platform) newWork(connectorID, entityID string) *work {
+func (p *Platform) newWork(connectorID string) *work {
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	if !now.After(p.lastWork) { // ids are made of the time: two works never share a millisecond here
+	if !now.After(p.lastWork) { // only ShareWorks makes jobs share a work
 		now = p.lastWork.Add(time.Millisecond)
 	}
 	p.lastWork = now
 	w := &work{timestamp: now}
 	w.ID = "work_" + connectorID + "_" + now.Format("2006-01-02T15:04:05.000Z")
-	w.ConnectorID, w.EntityID, w.Status = connectorID, entityID, statusWait
+	w.ConnectorID, w.Status = connectorID, statusWait
 	if p.rules.liveness {
 		w.counters = &counters{initialized: true}
 	}
