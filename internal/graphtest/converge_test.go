@@ -256,8 +256,8 @@ func (p *play) revivable(o openctitest.Object, before openctitest.Graph) bool {
 	case p.revive == stages.ReviveNever, !p.mayRevive(o), o.Decay == nil:
 		return false
 	}
-	switch last := o.Decay.History[len(o.Decay.History)-1]; {
-	case last.By == openctitest.UserID:
+	switch last := o.Decay.History[len(o.Decay.History)-1]; last.By {
+	case openctitest.UserID:
 		note := before["Note "+stix.NoteID(p.id)]
 		return strings.Contains(note.Content, "**Indicator:** withdrawn")
 	default:

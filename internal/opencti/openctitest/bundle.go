@@ -35,7 +35,7 @@ func (p *Platform) pushBundle(ctx context.Context, a map[string]any) (any, error
 	return true, nil
 }
 
-// wholeBundle is a message with a bundle that nobody has split yet.
+// wholeBundle is a message with an unsplit bundle.
 type wholeBundle struct {
 	Type        string `json:"type"`
 	ApplicantID string `json:"applicant_id"`
@@ -50,8 +50,8 @@ func unwrapWhole(body []byte) (wholeBundle, bool) {
 	return whole, err == nil && whole.Type == "bundle"
 }
 
-// takeWhole does what the platform's worker does with such a message: it announces the objects, where the release has it
-// do so, and imports each. The lock is held.
+// takeWhole treats such a message like the platform's worker: it announces the objects, if the release does that, and imports
+// each. The lock is held.
 func (p *Platform) takeWhole(whole wholeBundle) {
 	objects, err := whole.objects()
 	if err != nil {
@@ -78,7 +78,7 @@ func (p *Platform) takeWhole(whole wholeBundle) {
 	}
 }
 
-// objects splits the bundle, each object in an envelope as if it had come by itself.
+// objects splits the bundle: each object gets an envelope of its own.
 func (w wholeBundle) objects() ([]envelope, error) {
 	var bundle struct {
 		Type    string            `json:"type"`

@@ -26,9 +26,8 @@ func (p *Platform) SetRestarting(on bool) {
 // SetImporting stops the importers before their next object, or lets them go on.
 func (p *Platform) SetImporting(on bool) { p.set(func() { p.paused = !on }) }
 
-// SetAutoJobs says whether imports and other sources' writes bring about the jobs that they do on the platform: an observable
-// that is new is enriched automatically, and one that has changed where the connector asked for that. It is off at first, for
-// tests that send jobs themselves.
+// SetAutoJobs makes imports and writes of other sources cause automatic jobs: one for each new observable, and one for each
+// change if the connector asked for that. It is off by default, because most tests send jobs themselves.
 func (p *Platform) SetAutoJobs(on bool) { p.set(func() { p.autoJobs = on }) }
 
 // FailNext refuses the next times requests of the operation with the code, without executing them. With zero times nothing is

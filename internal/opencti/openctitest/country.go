@@ -5,8 +5,7 @@ import (
 	"strings"
 )
 
-// countries are some of the platform's own, with the names and codes that its data set gives them. The names are not always
-// those that other sources use.
+// countries are some countries of the platform's data set: the codes by name. Other sources use other names for some of them.
 func countries() map[string][]string {
 	return map[string][]string{
 		"Russian Federation":        {"RU", "RUS"},
@@ -52,55 +51,20 @@ func (p *Platform) mustUpsert(s Source, o map[string]any) {
 	}
 }
 
-// resolveCountries finds countries by search, a part of a name, or by filters on name and x_opencti_aliases.
+// resolveCountries returns the countries by name.
 func (p *Platform) resolveCountries(draft string, a map[string]any) object {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	search := strings.ToLower(text(a["search"]))
 	var found []*node
 	for _, n := range p.graphs.all(draft) {
-		if n.Type != typeCountry {
-			continue
-		}
-		names := append([]string{n.Name}, n.Aliases...)
-		if slices.ContainsFunc(names, func(name string) bool { return strings.Contains(strings.ToLower(name), search) }) && n.passes(a["filters"]) {
+		if n.Type == typeCountry {
 			found = append(found, n)
 		}
 	}
 	slices.SortFunc(found, func(a, b *node) int { return strings.Compare(a.Name, b.Name) })
-	var all []object
+	all := make([]object, 0, len(found))
 	for _, n := range found {
 		all = append(all, p.entity(draft, n))
 	}
 	return connection(all, a["first"])
-}
-
-// passes reports whether the country passes filters: a filter group, or the list that releases before it have.
-func (n *node) passes(filters any) bool {
-	list, _ := filters.([]any)
-	any := false
-	if group, ok := filters.(map[string]interface{}); ok {
-		list, _ = group["filters"].([]interface{})
-		any = text(group["mode"]) == "or"
-	}
-	results := make([]bool, 0, len(list))
-	for _, entry := range list {
-		filter, _ := entry.(map[string]interface{})
-		var values []string
-		for _, key := range listOf(filter["key"]) {
-			switch key {
-			case "name":
-				values = append(values, n.Name)
-			case "x_opencti_aliases":
-				values = append(values, n.Aliases...)
-			}
-		}
-		results = append(results, slices.ContainsFunc(texts(filter["values"]), func(wanted string) bool {
-			return slices.ContainsFunc(values, func(value string) bool { return strings.EqualFold(value, wanted) })
-		}))
-	}
-	if any && len(results) > 0 {
-		return slices.Contains(results, true)
-	}
-	return !slices.Contains(results, false)
 }

@@ -34,7 +34,7 @@ const (
 
 func decayPoints() []int { return []int{80, 60, 40, 20} }
 
-// decayTime is how long a base score takes to fall to a score.
+// decayTime is the time in which a base score falls to a score.
 func decayTime(base, score int) time.Duration {
 	if base <= score {
 		return 0
@@ -52,7 +52,7 @@ func nextPoint(score int) int {
 	return revokeScore
 }
 
-// newDecay is the decay of an indicator that has been given a score, and when it ends.
+// newDecay returns the decay of an indicator with a new score, and the time when it reaches the revoke score.
 func newDecay(score int, at time.Time, by string) (d *Decay, until time.Time) {
 	return &Decay{
 		BaseScore: score, BaseDate: at, NextReaction: at.Add(decayTime(score, nextPoint(score))),

@@ -12,7 +12,6 @@ import (
 func isObservable(n *node) bool { return n.given != nil }
 func isIndicator(n *node) bool  { return n.Type == typeIndicator }
 func isNote(n *node) bool       { return n.Type == typeNote }
-func isCountry(n *node) bool    { return n.Type == typeCountry }
 
 func isIdentity(n *node) bool {
 	return slices.Contains([]string{"Organization", "Individual", "Sector", "System"}, n.Type)
@@ -151,32 +150,16 @@ func (p *Platform) resolveIndicators(draft, internalID string) object {
 	return connection(all, nil)
 }
 
-// resolveRelationships finds relationships by their ends and type: those of one object, or of all when of is "".
+// resolveRelationships returns the relationships of an object, of one type or of all.
 func (p *Platform) resolveRelationships(draft, of string, a map[string]any) object {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ends := func(argument string) func(string) bool {
-		wanted := listOf(a[argument])
-		var ids []string
-		for _, id := range wanted {
-			if n := p.graphs.lookup(draft, id); n != nil {
-				ids = append(ids, n.InternalID)
-			}
-		}
-		return func(internalID string) bool { return len(wanted) == 0 || slices.Contains(ids, internalID) }
-	}
-	from, to, kinds := ends("fromId"), ends("toId"), listOf(a["relationship_type"])
-	found := p.graphs.all(draft)
-	if of != "" {
-		found = p.graphs.relationships(draft, of)
-	}
+	kind := text(a["relationship_type"])
 	var all []object
-	for _, r := range found {
-		ofKind := len(kinds) == 0 || slices.Contains(kinds, r.Type) || slices.Contains(kinds, "stix-core-relationship")
-		if !r.isRelationship() || !ofKind || !from(r.From) || !to(r.To) || p.visible(draft, r.From) == nil || p.visible(draft, r.To) == nil {
-			continue
+	for _, r := range p.graphs.relationships(draft, of) {
+		if (kind == "" || kind == r.Type) && p.visible(draft, r.From) != nil && p.visible(draft, r.To) != nil {
+			all = append(all, p.relationship(draft, r))
 		}
-		all = append(all, p.relationship(draft, r))
 	}
 	return connection(all, a["first"])
 }
@@ -194,14 +177,6 @@ func (p *Platform) relationship(draft string, n *node) object {
 		"from": end(n.From), "to": end(n.To),
 		"createdBy": resolver(func(map[string]any) (any, error) { return p.resolveEntity(draft, author, isIdentity) }),
 	}
-}
-
-// listOf reads an argument that is one text or a list of them.
-func listOf(value any) []string {
-	if one := text(value); one != "" {
-		return []string{one}
-	}
-	return texts(value)
 }
 
 // patchIndicator edits an indicator. Types are removed, added or replaced. Revoked revokes or revives, unless the same edit

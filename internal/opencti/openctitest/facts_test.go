@@ -329,22 +329,26 @@ func TestAutoJobs(t *testing.T) {
 	}
 }
 
-// TestCountries: those of the platform are found by code and by name.
+// TestCountries: the platform's own have its names, and codes as aliases; an object with one of the names or codes is the same
+// country and renames it.
 func TestCountries(t *testing.T) {
 	t.Parallel()
 	p, _ := platform(t, "7.260817.0")
 	p.AddCountries()
-	for _, query := range []string{
-		`filters: {mode: and, filters: [{key: ["x_opencti_aliases"], values: ["RU"]}], filterGroups: []}`,
-		`search: "Russian Fed"`,
-	} {
-		data, code, message := ask(t, p, `{ countries(first: 2, `+query+`) { edges { node { name x_opencti_aliases } } } }`, nil)
-		want := map[string]any{"countries": map[string]any{"edges": []any{map[string]any{
-			"node": map[string]any{"name": "Russian Federation", "x_opencti_aliases": []any{"RU", "RUS"}},
-		}}}}
-		if diff := cmp.Diff(want, data); code != "" || diff != "" {
-			t.Errorf("%s: %s %s (-want +got):\n%s", query, code, message, diff)
-		}
+	data, code, message := ask(t, p, `{ countries(first: 3) { edges { node { name x_opencti_aliases } } } }`, nil)
+	one := func(name string, codes ...any) any {
+		return map[string]any{"node": map[string]any{"name": name, "x_opencti_aliases": codes}}
+	}
+	want := map[string]any{"countries": map[string]any{"edges": []any{
+		one("Czechia", "CZ", "CZE"), one("France", "FR", "FRA"), one("Germany", "DE", "DEU"),
+	}}}
+	if diff := cmp.Diff(want, data); code != "" || diff != "" {
+		t.Errorf("%s %s (-want +got):\n%s", code, message, diff)
+	}
+	before := len(p.Graph())
+	write(t, p, own(), stixObject{"type": "location", "id": "location--1", "name": "RU", "x_opencti_location_type": "Country"})
+	if g := p.Graph(); len(g) != before || g["Country Russian Federation"].Name != "RU" {
+		t.Errorf("%d objects, the country is named %q, want %d and the name that was sent", len(g), g["Country Russian Federation"].Name, before)
 	}
 	if complaints := p.Complaints(); len(complaints) > 0 {
 		t.Errorf("complaints = %q", complaints)

@@ -35,18 +35,17 @@ type Object struct {
 	From, To string
 	Objects  []string
 	// Markings are definitions such as "TLP:AMBER", Labels values, Organizations STIX ids.
-	Markings, Labels, Organizations          []string
-	ExternalReferences, Aliases              []string
-	IndicatorTypes, NoteTypes                []string
-	Creators                                 []string // ids of users
-	Score, Confidence                        *int     // 0 to 100; observables have no confidence
-	Revoked, Detection                       bool
-	ValidFrom, ValidUntil                    time.Time
-	Created, Modified                        time.Time // of the STIX object
-	CreatedAt, UpdatedAt                     time.Time // of the platform's record
-	MainObservableType                       string
-	Decay                                    *Decay
-	AccountLogin, AccountType, AccountUserID string
+	Markings, Labels, Organizations []string
+	ExternalReferences, Aliases     []string
+	IndicatorTypes, NoteTypes       []string
+	Creators                        []string // ids of users
+	Score, Confidence               *int     // 0 to 100; observables have no confidence
+	Revoked, Detection              bool
+	ValidFrom, ValidUntil           time.Time
+	Created, Modified               time.Time // of the STIX object
+	CreatedAt, UpdatedAt            time.Time // of the platform's record
+	MainObservableType              string
+	Decay                           *Decay
 }
 
 // Graph is a copy of what the platform has, by keys that stay the same while an object changes.
@@ -57,7 +56,7 @@ type node struct {
 	Object
 
 	key   string
-	given *Observable // what a test said of an observable besides
+	given *Observable // of an observable: what the test set and the graph does not hold
 }
 
 // isRelationship reports whether the object connects two others.
@@ -146,7 +145,7 @@ func (s *store) put(n *node) {
 	}
 }
 
-// allIDs are the ids that the object is found by, among them what makes relationships, references and named entities unique.
+// allIDs returns the ids that the object is found by, including those that make relationships, references and countries unique.
 func (n *node) allIDs() []string {
 	ids := append([]string{n.InternalID, n.StandardID}, n.StixIDs...)
 	switch {
@@ -224,12 +223,12 @@ func referenceID(url, source, id string) string {
 
 func countryID(name string) string { return "country " + strings.ToLower(strings.TrimSpace(name)) }
 
-// internalID is what the platform calls an object itself, which is nothing that a connector could guess.
+// internalID is the platform's internal id of an object.
 func internalID(draft, standardID string) string {
 	return uuid.NewSHA1(stixNamespace, []byte("internal "+draft+standardID)).String()
 }
 
-// newKey names an object for people, once and for all.
+// newKey returns the key of a new object, for people to read.
 func newKey(o *Object, sent string, name func(internalID string) string) string {
 	switch {
 	case o.isRelationship():

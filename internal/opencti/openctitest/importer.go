@@ -14,10 +14,10 @@ import (
 
 // Import is a STIX object that came through the push queue.
 type Import struct {
-	// Object is what came last under this id, Times how often one came.
+	// Object is the last one with this id, Times the number of imports.
 	Object json.RawMessage
 	Times  int
-	// Works are the works that the messages named, each once; ApplicantID, DraftID and Update are the last message's.
+	// Works lists the works of the messages, each once. ApplicantID, DraftID and Update are those of the last message.
 	Works                []string
 	ApplicantID, DraftID string
 	Update               bool
@@ -72,13 +72,13 @@ func (p *Platform) importFor(ctx context.Context, connectorID string) {
 	}
 }
 
-// Import imports one message of the push queue now, as the importer does. Tests use it that have no importer.
+// Import imports one message of the push queue now. It is for tests that publish no messages to a broker.
 func (p *Platform) Import(ctx context.Context, body []byte) {
 	p.set(func() { p.take(body) })
 	p.sendDue(ctx)
 }
 
-// sendDue sends the jobs that an import has brought about, to a connector that asked for them.
+// sendDue sends the automatic jobs that an import caused, if the connector asked for them.
 func (p *Platform) sendDue(ctx context.Context) {
 	var all []due
 	p.set(func() {
@@ -89,13 +89,12 @@ func (p *Platform) sendDue(ctx context.Context) {
 	})
 	for _, d := range all {
 		if _, err := p.Enrich(ctx, d.standardID, d.trigger); err != nil {
-			p.log.DebugContext(ctx, "not sending a job that an import brought about", slog.Any("error", err))
+			p.log.DebugContext(ctx, "not sending the automatic job of an import", slog.Any("error", err))
 		}
 	}
 }
 
-// take imports one message. A message that is broken is lost, as it is on the platform, and complained about. The lock is
-// held.
+// take imports one message. A malformed message is lost, as on the platform, and noted as a complaint. The lock is held.
 func (p *Platform) take(body []byte) {
 	if whole, ok := unwrapWhole(body); ok {
 		p.takeWhole(whole)
@@ -110,7 +109,7 @@ func (p *Platform) take(body []byte) {
 		if w != nil {
 			w.Dropped++
 		}
-		return // the platform's worker acknowledges it without a word
+		return // the platform's worker acknowledges it and drops the object
 	}
 	if missing := p.missing(p.draftOf(e), e.object); missing != "" {
 		p.waiting = append(p.waiting, e)
@@ -120,7 +119,7 @@ func (p *Platform) take(body []byte) {
 	p.retryWaiting()
 }
 
-// unwrap decodes and checks a message: everything that would make the platform's worker lose it, or a connector wrong.
+// unwrap decodes and checks a message. The error is what makes the platform's worker lose it, or a mistake of the connector.
 func unwrap(body []byte) (envelope, error) {
 	var e envelope
 	if err := json.Unmarshal(body, &e); err != nil {
@@ -296,7 +295,7 @@ func first(o map[string]any, names ...string) (any, bool) {
 	return nil, false
 }
 
-// due is a job that an import has brought about.
+// due is an automatic job that an import caused.
 type due struct {
 	standardID string
 	trigger    Trigger

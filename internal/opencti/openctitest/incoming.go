@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// incoming is a STIX object as the platform reads it: the object that it would be, were it new.
+// incoming is a STIX object as the platform reads it: the node that it becomes if it is new.
 type incoming struct {
 	node
 
-	sent       string   // the id that it came with
+	sent       string   // its STIX id
 	found      []string // the ids that an existing object is found by
 	confidence int      // the one that applies: capped by the user's, 100 when the object has none
 	identified bool     // an observable has what identifies it

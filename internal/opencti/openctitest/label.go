@@ -24,10 +24,10 @@ func (p *Platform) addLabel(a map[string]any) (any, error) {
 	return object{"id": "label-" + known.value, "standard_id": labelID(known.value), "value": known.value, "color": known.color}, nil
 }
 
-// labelKey is what makes two labels the same one.
+// labelKey identifies a label: case and surrounding space do not count.
 func labelKey(value string) string { return strings.ToLower(strings.TrimSpace(value)) }
 
-// internalLabelID is what a label goes by inside the platform, which is nothing that a connector could guess.
+// internalLabelID is the platform's internal id of a label.
 func internalLabelID(value string) string { return "label-" + labelKey(value) }
 
 func (p *Platform) labelObjects(values []string) []object {
@@ -40,8 +40,7 @@ func (p *Platform) labelObjects(values []string) []object {
 	return labels
 }
 
-// IndicatorLabels returns the labels that an imported indicator has by now, by its STIX id; one that only a draft has is found
-// there.
+// IndicatorLabels returns the present labels of an indicator by its STIX id. It looks in drafts if there is none outside.
 func (p *Platform) IndicatorLabels(id string) []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -65,10 +65,10 @@ type Platform struct {
 	callbacks  []CallbackAnswer
 	closed     bool
 	graphs     graphs
-	// markings are definitions by STIX id, organizations the STIX ids of those that something was shared with.
+	// markings are definitions by STIX id. organizations are the STIX ids of organizations that observables are shared with.
 	markings      map[string]string
 	organizations map[string]bool
-	due           []due // jobs that imports have brought about
+	due           []due // automatic jobs that imports caused
 	autoJobs      bool
 	labels        map[string]label
 	works         map[string]*work

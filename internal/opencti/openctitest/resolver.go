@@ -25,15 +25,13 @@ func (p *Platform) root(ctx context.Context, draft string) object {
 		"pingConnector": resolver(func(a map[string]any) (any, error) {
 			return p.ping(ctx, text(a["id"]), a["state"])
 		}),
-		"workEdit":              resolver(p.resolveWorkEdit),
-		"stixBundlePush":        resolver(func(a map[string]any) (any, error) { return p.pushBundle(ctx, a) }),
-		"labelAdd":              resolver(p.addLabel),
-		"stixCoreRelationships": resolver(func(a map[string]any) (any, error) { return p.resolveRelationships(draft, "", a), nil }),
-		"indicator":             resolver(func(a map[string]any) (any, error) { return p.resolveEntity(draft, text(a["id"]), isIndicator) }),
-		"note":                  resolver(func(a map[string]any) (any, error) { return p.resolveEntity(draft, text(a["id"]), isNote) }),
-		"identity":              resolver(func(a map[string]any) (any, error) { return p.resolveEntity(draft, text(a["id"]), isIdentity) }),
-		"country":               resolver(func(a map[string]any) (any, error) { return p.resolveEntity(draft, text(a["id"]), isCountry) }),
-		"countries":             resolver(func(a map[string]any) (any, error) { return p.resolveCountries(draft, a), nil }),
+		"workEdit":       resolver(p.resolveWorkEdit),
+		"stixBundlePush": resolver(func(a map[string]any) (any, error) { return p.pushBundle(ctx, a) }),
+		"labelAdd":       resolver(p.addLabel),
+		"indicator":      resolver(func(a map[string]any) (any, error) { return p.resolveEntity(draft, text(a["id"]), isIndicator) }),
+		"note":           resolver(func(a map[string]any) (any, error) { return p.resolveEntity(draft, text(a["id"]), isNote) }),
+		"identity":       resolver(func(a map[string]any) (any, error) { return p.resolveEntity(draft, text(a["id"]), isIdentity) }),
+		"countries":      resolver(func(a map[string]any) (any, error) { return p.resolveCountries(draft, a), nil }),
 		"indicatorFieldPatch": resolver(func(a map[string]any) (any, error) {
 			return p.patchIndicator(draft, text(a["id"]), a["input"])
 		}),

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Source is who writes to the platform besides the connector: another connector, a feed, a person.
+// Source is another writer than the connector: another connector, a feed, a person.
 type Source struct {
 	// UserID is the platform's user, MaxConfidence the highest confidence that it may give, 0 to 100.
 	UserID        string
@@ -74,7 +74,7 @@ func (p *Platform) upsert(s Source, o map[string]any) string {
 	return ""
 }
 
-// addObservable is [Platform.AddObservable], of which only what a test says is new. The lock is held.
+// addObservable adds the observable of [Platform.AddObservable] to the graph. The lock is held.
 func (p *Platform) addObservable(o Observable) {
 	n := &node{
 		Object: Object{
@@ -119,7 +119,7 @@ func (p *Platform) create(s Source, in *incoming) {
 	}
 }
 
-// update gives what the platform has what is new, as far as the confidence allows it.
+// update changes the known object as far as the confidence allows it.
 func (p *Platform) update(s Source, known *node, in *incoming) {
 	before := known.clone()
 	n := p.graphs.edit(s.DraftID, known)
@@ -199,8 +199,8 @@ func (p *Platform) update(s Source, known *node, in *incoming) {
 	store.put(n)
 }
 
-// keepScore makes the input leave score, validity and decay of the indicator alone where the platform does: the source has
-// given it this score before, or it is the one that it has and began with.
+// keepScore keeps score, validity and decay of the indicator where the platform does: the source has given this score before,
+// or it is both the present and the base score.
 func (n *node) keepScore(s Source, in *incoming) {
 	if n.Decay == nil || in.Score == nil {
 		return
@@ -211,7 +211,7 @@ func (n *node) keepScore(s Source, in *incoming) {
 	}
 }
 
-// sameObject reports whether an update has changed anything that the platform tells.
+// sameObject reports whether two states of an object are equal but for the users who sent it.
 func sameObject(before, after *node) bool {
 	a, b := before.clone(), after.clone()
 	a.Creators, b.Creators = nil, nil
