@@ -98,7 +98,7 @@ func newWorld(t *testing.T, s settings) *world {
 	w.hops = pipeline.Definition(pipeline.World{
 		Entities: client, Works: opencti.NewWorks(client), Playbooks: client, Risks: w,
 		Sources: stages.Sources{Credentials: client, Files: client, Scanning: stages.Scanning{On: true, MaxSize: 1 << 20, Wait: time.Minute}},
-		Labels:  client, Indicators: client, Countries: w, Intake: w, Now: time.Now,
+		Labels:  labels{client, map[string]bool{}}, Indicators: client, Countries: w, Intake: w, Now: time.Now,
 		Envelope: func(p opencti.PushOptions, bundle []byte) ([]byte, error) {
 			p.ApplicantID, p.Capabilities = cmp.Or(p.ApplicantID, registration.ConnectorUserID), has
 			return opencti.PushMessage(p, bundle)
@@ -108,6 +108,22 @@ func newWorld(t *testing.T, s settings) *world {
 		Enrichment: s.enrichment,
 	})
 	return w
+}
+
+// labels makes each label once, like the worker.
+type labels struct {
+	*opencti.Client
+
+	made map[string]bool
+}
+
+// EnsureLabel implements [stages.Labels].
+func (l labels) EnsureLabel(ctx context.Context, value, color string) error {
+	if l.made[value] {
+		return nil
+	}
+	l.made[value] = true
+	return l.Client.EnsureLabel(ctx, value, color)
 }
 
 // Lookup implements [ipqs.Lookuper]: the answer that the test has set, given now.
