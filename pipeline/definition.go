@@ -33,6 +33,8 @@ type World struct {
 	Posted bool
 	// Recents, if set, has automatic jobs skipped about what was enriched a short while ago.
 	Recents stages.Recents
+	// OwnWrites, if set, has automatic jobs skipped about changes of the worker's own that OpenCTI has not imported yet.
+	OwnWrites *stages.OwnWrites
 	// SkipOverBudget has jobs skipped that there are no credits for; else they wait for them.
 	SkipOverBudget bool
 }
@@ -55,7 +57,7 @@ func HopNames() []string { return []string{"resolve", "lookup", "score", "bundle
 // Definition is the whole pipeline: five hops, in the order a job makes them.
 func Definition(w World) []Hop {
 	resolve := stages.Resolve(w.Entities, w.Works, w.Policy, w.Now)
-	resolve = stages.SkippingOwnUpdate(resolve, w.Scoring, w.Enrichment.Score, w.Now)
+	resolve = stages.SkippingOwnUpdate(resolve, w.Scoring, w.Enrichment.Score, w.OwnWrites, w.Now)
 	resolve = stages.SkippingRecent(resolve, w.Recents)
 	lookup := stages.Lookup(w.Risks, w.Now, w.Sources)
 	if w.SkipOverBudget {
@@ -64,6 +66,7 @@ func Definition(w World) []Hop {
 	publish := stages.Publish(stages.Publishing{
 		Entities: w.Entities, Works: w.Works, Playbooks: w.Playbooks, Labels: w.Labels, Indicators: w.Indicators,
 		Countries: w.Countries, Intake: w.Intake, Envelope: w.Envelope, Enrichment: w.Enrichment, Now: w.Now,
+		OwnWrites: w.OwnWrites,
 	})
 	return []Hop{
 		{Stage: resolve, Prefetch: or(w.InHand["resolve"], 32), Listen: !w.Posted, Retry: outage, Delays: delays},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"opencti-ipqs-worker/internal/opencti"
@@ -56,6 +57,8 @@ type Publishing struct {
 	// Enrichment is that of the bundle stage: where the state changed meanwhile, the bundle is made again.
 	Enrichment Enrichment
 	Now        func() time.Time
+	// OwnWrites, if not nil, is told of the observables that are changed.
+	OwnWrites *OwnWrites
 }
 
 // Publish hands the bundle to OpenCTI. A work's goes to the queue of objects in the one order that loses nothing: announce,
@@ -151,6 +154,9 @@ func (p publisher) push(ctx context.Context, job Job) error {
 	if err != nil {
 		return fmt.Errorf("announcing %d objects: %w", len(split.Parts), err)
 	}
+	if changesEntity(job) {
+		p.OwnWrites.add(job, p.Now())
+	}
 	if err := p.patch(ctx, job); err != nil {
 		return err
 	}
@@ -194,6 +200,16 @@ func (p publisher) ensureLabels(ctx context.Context, job Job) error {
 		}
 	}
 	return nil
+}
+
+// changesEntity reports whether publishing changes the entity itself.
+func changesEntity(job Job) bool {
+	id := job.Entity.StandardID
+	if job.Changes != nil && slices.ContainsFunc(job.Changes.Labels, func(l LabelOn) bool { return l.Object == id }) {
+		return true
+	}
+	_, err := stix.Find(job.Bundle, id)
+	return err == nil
 }
 
 // patch makes the changes that an import cannot.

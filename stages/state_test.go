@@ -185,7 +185,7 @@ func TestSkippingOwnUpdate(t *testing.T) {
 				job.Entity, job.State = &tt.entity, &state
 				return job, nil
 			}}
-			stage := SkippingOwnUpdate(resolve, Scoring{Model: Bands, FlagLabels: true}, RespectScore, clock)
+			stage := SkippingOwnUpdate(resolve, Scoring{Model: Bands, FlagLabels: true}, RespectScore, nil, clock)
 			_, err := stage.Run(context.Background(), Job{ID: "j", Request: tt.request})
 			f := AsFault(err)
 			if skipped := f != nil && f.Class == Skip && f.Reason == ReasonOwnUpdate; skipped != tt.skipped || !skipped && err != nil {
@@ -201,8 +201,70 @@ func TestSkippingOwnUpdate_failure(t *testing.T) {
 	failed := errors.New("failed")
 	resolve := Stage{Run: func(_ context.Context, job Job) (Job, error) { return job, failed }}
 	job := Job{Request: &opencti.Request{Mode: modeAuto, Trigger: triggerUpdate}}
-	if _, err := SkippingOwnUpdate(resolve, Scoring{}, "", clock).Run(context.Background(), job); !errors.Is(err, failed) {
+	if _, err := SkippingOwnUpdate(resolve, Scoring{}, "", nil, clock).Run(context.Background(), job); !errors.Is(err, failed) {
 		t.Errorf("Run() error = %v, want %v", err, failed)
+	}
+}
+
+// TestOwnWrites: a job about an observable that the worker has just changed is skipped until its note has the answer, and not for
+// longer than ten minutes.
+func TestOwnWrites(t *testing.T) {
+	t.Parallel()
+	written := func(entity string, rows ...VerdictRow) Job {
+		state := steady()
+		state.Note = &KnownNote{History: rows}
+		return Job{Request: &opencti.Request{EntityID: entity}, Entity: new(ipv4()), State: &state, Risk: &Risk{At: at}}
+	}
+	row := func(after time.Duration) VerdictRow {
+		return VerdictRow{From: second(at), To: second(at).Add(after), Score: new(1)}
+	}
+	w := NewOwnWrites()
+	w.add(written("e"), at)
+	for _, tt := range []struct {
+		name  string
+		job   Job
+		after time.Duration
+		want  bool
+	}{
+		{"no note yet", written("e"), time.Minute, true},
+		{"an older note", written("e", row(-time.Hour)), time.Minute, true},
+		{"the note has the answer", written("e", row(0)), time.Minute, false},
+		{"the note has a newer answer", written("e", row(time.Hour)), time.Minute, false},
+		{"another observable", written("f"), time.Minute, false},
+		{"long ago", written("e"), ownWriteAge + 1, false},
+	} {
+		if got := w.pending(tt.job, at.Add(tt.after)); got != tt.want {
+			t.Errorf("%s: pending() = %v, want %v", tt.name, got, tt.want)
+		}
+	}
+	w.add(written("g"), at.Add(2*ownWriteAge))
+	if len(w.writes) != 1 {
+		t.Errorf("%d writes are remembered, want the last one", len(w.writes))
+	}
+}
+
+// TestPublish_remembersOwnWrites: only jobs that change the observable are remembered: others cause no job.
+func TestPublish_remembersOwnWrites(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		entity string // of the job; the bundle has url--1111…
+		labels []LabelOn
+		want   int
+	}{
+		{"the note alone", ipv4().StandardID, nil, 0},
+		{"the observable", "url--11111111-1111-4111-8111-111111111111", nil, 1},
+		{"a label of it", ipv4().StandardID, []LabelOn{{Object: ipv4().StandardID}}, 1},
+		{"a label of the indicator", ipv4().StandardID, []LabelOn{{Object: riskIndicator}}, 0},
+	} {
+		job, p, writes := publishJob(), &platform{}, NewOwnWrites()
+		job.Entity.StandardID, job.Changes = tt.entity, &Changes{Labels: tt.labels}
+		stage := Publish(Publishing{
+			Entities: p, Works: p, Playbooks: p, Labels: p, Indicators: p, Countries: p, Intake: p, Envelope: shown, Now: clock, OwnWrites: writes,
+		})
+		if _, err := stage.Run(context.Background(), job); err != nil || len(writes.writes) != tt.want {
+			t.Errorf("%s: %d writes are remembered (%v), want %d", tt.name, len(writes.writes), err, tt.want)
+		}
 	}
 }
 

@@ -182,6 +182,9 @@ func newWorker(o Options) (*worker, error) {
 		Recents:        risks.recents,
 		SkipOverBudget: o.Config.Credits.SkipOverBudget,
 	}
+	if o.Config.Connector.AutoUpdate {
+		w.world.OwnWrites = stages.NewOwnWrites()
+	}
 	if !w.world.SkipOverBudget {
 		w.world.Works = frank{Works: w.world.Works, why: risks.Budget().Over}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"opencti-ipqs-worker/internal/opencti/openctitest"
+	"opencti-ipqs-worker/stages"
 )
 
 // TestGraph_ThreeVerdicts: three verdicts for one observable make one note with three dated rows and one external reference, and
@@ -87,6 +88,46 @@ func TestGraph_ThreeVerdicts(t *testing.T) {
 		}
 		if types := graph[addressIndicator].IndicatorTypes; !sameSet(types, []string{"malicious-activity"}) {
 			t.Errorf("types of the indicator = %q, want those of the last verdict", types)
+		}
+	})
+}
+
+// TestGraph_OwnUpdateBeforeTheImport: an update job that comes between the worker's edit of the labels and the import of its
+// objects asks IPQS nothing and sends nothing, nor does the one that comes after.
+func TestGraph_OwnUpdateBeforeTheImport(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := defaults()
+		s.autoUpdate = true
+		w, k := newWorld(t, s), kinds()[0]
+		id := w.platform.AddObservable(k.observable(w))
+		if err := w.enrich(t.Context(), id, k.answers[4].report(k)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		job, err := w.job(t.Context(), id, openctitest.Manual, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.answer = k.answers[0].report(k) // another level, so labels come off
+		if _, err := w.run(t.Context(), job, "resolve", "publish"); err != nil {
+			t.Fatal(err)
+		}
+		published, asked := len(w.push), w.lookups
+		for _, imported := range []bool{false, true} {
+			if imported {
+				w.importAll(t.Context())
+				published = 0
+			}
+			job, err := w.job(t.Context(), id, openctitest.AutoUpdate, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = w.run(t.Context(), job, "resolve", "publish")
+			if skipped(err) != stages.ReasonOwnUpdate || len(w.push) != published || w.lookups != asked {
+				t.Errorf("imported %t: run() = %v, %d objects, %d lookups, want a skipped job", imported, err, len(w.push)-published, w.lookups-asked)
+			}
+			time.Sleep(time.Minute)
 		}
 	})
 }

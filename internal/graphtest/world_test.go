@@ -95,6 +95,10 @@ func newWorld(t *testing.T, s settings) *world {
 		}
 	})
 	w := &world{platform: platform, jobs: broker.Jobs(), client: client}
+	var writes *stages.OwnWrites
+	if s.autoUpdate {
+		writes = stages.NewOwnWrites()
+	}
 	w.hops = pipeline.Definition(pipeline.World{
 		Entities: client, Works: opencti.NewWorks(client), Playbooks: client, Risks: w,
 		Sources: stages.Sources{Credentials: client, Files: client, Scanning: stages.Scanning{On: true, MaxSize: 1 << 20, Wait: time.Minute}},
@@ -106,6 +110,7 @@ func newWorld(t *testing.T, s settings) *world {
 		Policy:     stages.Policy{Scope: s.scope, MaxTLP: opencti.TLPRed},
 		Scoring:    stages.Scoring{FlagLabels: true},
 		Enrichment: s.enrichment,
+		OwnWrites:  writes,
 	})
 	return w
 }
