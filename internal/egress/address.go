@@ -3,6 +3,7 @@ package egress
 import (
 	"encoding/binary"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,6 +56,8 @@ func embeddedIPv4(address netip.Addr) []netip.Addr {
 	case high>>32 == 0x20010000: // Teredo: the server, and the client with all bits inverted (RFC 4380, section 4)
 		client := [4]byte{^b[12], ^b[13], ^b[14], ^b[15]}
 		return []netip.Addr{netip.AddrFrom4([4]byte(b[4:8])), netip.AddrFrom4(client)}
+	case low == 0x00005efe || low == 0x02005efe: // ISATAP (RFC 5214, section 6.1)
+		return []netip.Addr{last}
 	default:
 		return nil
 	}
@@ -64,7 +67,7 @@ func embeddedIPv4(address netip.Addr) []netip.Addr {
 type parsedHost struct {
 	addresses []netip.Addr // every reading of the host as an address
 	name      string       // in lower case, without dots at its ends; empty for an address that has one reading only
-	// unreadable says that the host is in brackets, as only addresses are, and is none.
+	// unreadable says that the host is no address although it is in brackets or has colons, as only addresses have.
 	unreadable bool
 }
 
@@ -89,13 +92,16 @@ func parseHost(text string) parsedHost {
 		return h
 	}
 	h := parsedHost{name: name}
-	if address, ok := reverseName(name); ok {
+	if address, ok := nameOfAddress(name); ok {
 		h.addresses = []netip.Addr{address}
-	} else if i := strings.LastIndexByte(name, ':'); strings.Count(name, ":") > 1 && strings.Contains(name[i:], ".") {
-		h.addresses = parseIPv4(name[i+1:]) // an IPv6 address that ends in an unusual IPv4 notation
+	} else {
+		h.unreadable = likeIPv6.MatchString(name)
 	}
 	return h
 }
+
+// likeIPv6 matches what only an IPv6 address looks like, also with an unusual IPv4 notation at its end or with a zone.
+var likeIPv6 = regexp.MustCompile(`^[0-9a-f]*:[0-9a-f:]*:[0-9a-fx.]*(%.*)?$`)
 
 // parseIPv4 returns all readings of a host as an IPv4 address: up to four parts in decimal, octal and hexadecimal, of which
 // the last one fills the remaining bytes, as inet_aton and the WHATWG URL standard have it
@@ -172,39 +178,40 @@ func digits(text string, base uint64) []uint64 {
 	return []uint64{n}
 }
 
-// reverseName returns the address whose name in the DNS this is, such as 1.2.0.192.in-addr.arpa (RFC 1035, section 3.5) or
-// ….8.b.d.0.1.0.0.2.ip6.arpa (RFC 3596, section 2.5). Of a network it is the first address.
-func reverseName(name string) (netip.Addr, bool) {
+// nameOfAddress returns the address that a name spells: 1.2.0.192.in-addr.arpa (RFC 1035, section 3.5),
+// ….8.b.d.0.1.0.0.2.ip6.arpa (RFC 3596, section 2.5), or fe80--1s4.ipv6-literal.net, as Windows writes it in paths. Of a
+// network, and of a name below an address or a network (lb._dns-sd._udp.0.168.192.in-addr.arpa, RFC 6763), it is the first
+// address.
+func nameOfAddress(name string) (netip.Addr, bool) {
+	if literal, ok := strings.CutSuffix(name, ".ipv6-literal.net"); ok {
+		address, err := netip.ParseAddr(strings.NewReplacer("-", ":", "s", "%").Replace(literal))
+		return address, err == nil
+	}
 	if labels, ok := strings.CutSuffix(name, ".in-addr.arpa"); ok {
-		bytes := strings.Split(labels, ".")
-		if len(bytes) > 4 {
-			bytes = bytes[len(bytes)-4:]
-		}
 		var b [4]byte
-		for i, text := range bytes {
-			n, err := strconv.ParseUint(text, 10, 8)
-			if err != nil {
-				return netip.Addr{}, false
-			}
-			b[len(bytes)-1-i] = byte(n)
-		}
-		return netip.AddrFrom4(b), true
+		n := copy(b[:], numbersFromEnd(labels, 10, 8))
+		return netip.AddrFrom4(b), n > 0
 	}
 	if labels, ok := strings.CutSuffix(name, ".ip6.arpa"); ok {
-		nibbles := strings.Split(labels, ".")
-		if len(nibbles) > 32 {
-			nibbles = nibbles[len(nibbles)-32:]
-		}
 		var b [16]byte
-		for i, text := range nibbles {
-			n, err := strconv.ParseUint(text, 16, 4)
-			if err != nil {
-				return netip.Addr{}, false
-			}
-			at := len(nibbles) - 1 - i
-			b[at/2] |= byte(n) << (4 * (1 - at%2))
+		nibbles := numbersFromEnd(labels, 16, 4)
+		for i, nibble := range nibbles[:min(len(nibbles), 32)] {
+			b[i/2] |= nibble << (4 * (1 - i%2))
 		}
-		return netip.AddrFrom16(b), true
+		return netip.AddrFrom16(b), len(nibbles) > 0
 	}
 	return netip.Addr{}, false
+}
+
+// numbersFromEnd returns the labels that are numbers of so many bits, from the last label on up to one that is none.
+func numbersFromEnd(labels string, base, bits int) []byte {
+	var numbers []byte
+	for _, label := range slices.Backward(strings.Split(labels, ".")) {
+		n, err := strconv.ParseUint(label, base, bits)
+		if err != nil {
+			break
+		}
+		numbers = append(numbers, byte(n))
+	}
+	return numbers
 }

@@ -41,6 +41,8 @@ func Refused() []Value {
 		"::ffff:10.0.0.1", "::ffff:a00:1", "0:0:0:0:0:ffff:0a00:0001", "::10.0.0.1", "::ffff:0:10.0.0.1", "64:ff9b::10.0.0.1",
 		"64:ff9b::c0a8:101", "64:ff9b:1::8.8.8.8", "2002:a00:1::1", "2001:0:a00:1::1", "2001:0:4136:e378:8000:63bf:f5ff:fffe",
 		"[fd00::1]", "fd00::/8", "fe80::/10", "fd00::1/128", "::ffff:10.0.0.0/104")
+	add(egress.Private, "IPv6-Addr",
+		"fd00::8.8.8.08", "fe80::8.8.8.010", "fd00::00001", "fe80::1%", "fd00::8.8.8", "2001:db8::5efe:10.0.0.1", "2001:db8::200:5efe:a00:1")
 	add(egress.Network, "IPv4-Addr", "8.8.8.0/24", "8.0.0.0/5", "198.51.100.0/31", "198.51.100.0-198.51.100.9", "198.51.100.*",
 		"198.51.100.1/255.255.255.0")
 	add(egress.Network, "IPv6-Addr", "2001:db8::/32", "2001:db8::/127", "2606:4700::/33")
@@ -70,6 +72,8 @@ func Refused() []Value {
 		"*.corp", "_ldap._tcp.dc01.corp", "dc01.corp/path", "xn--lcal-", "dc01.ｃｏｒｐ", "dc01[.]corp")
 	add(egress.Private, "Domain-Name", "10.0.0.1", "0x7f.1", "10.0.0.0/8", "1.0.0.10.in-addr.arpa", "168.192.in-addr.arpa",
 		"1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa")
+	add(egress.Private, "Domain-Name", "lb._dns-sd._udp.168.192.in-addr.arpa", "0-127.1.0.10.in-addr.arpa", "_x.0.d.f.ip6.arpa",
+		"fe80--1s4.ipv6-literal.net")
 	add(egress.InternalName, "Hostname", "fileserver", "fileserver.lan", "localhost")
 	add(egress.Private, "Email-Addr",
 		"user@10.0.0.1", "user@[10.0.0.1]", "user@[IPv6:fd00::1]", "user@[ipv6:::ffff:10.0.0.1]", "user@[192.168.0.1].",
@@ -106,6 +110,8 @@ func Allowed() []Value {
 		"2001:db8:beef::1", "3fff::1")
 	changed("IPv4-Addr", "198.51.100.21/32", "198.51.100.21")
 	changed("IPv6-Addr", "2001:db8::21/128", "2001:db8::21")
+	add("Domain-Name", "lb._dns-sd._udp.8.8.in-addr.arpa", "0-127.8.8.8.in-addr.arpa", "x.8.b.d.0.1.0.0.2.ip6.arpa",
+		"2001-db8--1.ipv6-literal.net")
 	add("Domain-Name",
 		"example.com", "EXAMPLE.net", "example.org.", "www.example.com", "_dmarc.example.com", "a._domainkey.example.com", "*.example.com",
 		"xn--mnchen-3ya.example", "münchen.example", "例え.example", "пример.example", "local.example.com", "localhost.example.com",
