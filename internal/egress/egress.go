@@ -153,7 +153,7 @@ func (g Guard) url(value string) (string, *RefusedError) {
 
 // email decides about an e-mail address. An address is refused for every domain that it may be read to have.
 func (g Guard) email(value string) *RefusedError {
-	value = atSigns.Replace(value)
+	value = atSigns.ReplaceAllString(value, "@")
 	parts := strings.Split(withoutQuotedLocal(value), "@")
 	if len(parts) == 1 {
 		// It is no address. Without a domain there is no local name either, so a word alone is left for IPQS to refuse.

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// atSigns replaces the notations of @ that a parser may decode or map to it.
-var atSigns = strings.NewReplacer("%40", "@", "\uff20", "@", "\ufe6b", "@")
+// atSigns finds what a parser may decode or map to @.
+var atSigns = regexp.MustCompile(`(?i)[@\x{ff20}\x{fe6b}]|%(25)*(40|EF%(25)*BC%(25)*A0|EF%(25)*B9%(25)*AB)`)
 
 // ignored removes what parsers of URLs ignore anywhere (https://url.spec.whatwg.org/#concept-basic-url-parser).
 var ignored = strings.NewReplacer("\t", "", "\r", "", "\n", "")
@@ -28,9 +28,12 @@ type structure struct {
 }
 
 var (
-	schemeSlashes = regexp.MustCompile(`^([a-zA-Z][a-zA-Z0-9+.-]*:)?[/\\]{2,}|^[/\\]`)
+	schemeSlashes = regexp.MustCompile(`^([a-zA-Z][a-zA-Z0-9+.-]*:)?[/\\]{2,}[/\\\s]*|^[/\\]`)
+	// Text in front of a URL, a scheme that a parser may map to another one, and defanged slashes: "URL: https://",
+	// "\u200bhttps://", "https[://]".
+	unusualScheme = regexp.MustCompile(`^[^/?#\\]*[:\x{ff1a}\x{fe55}\x{fe13}][\s()\[\]{}]*[/\\]{2,}[/\\\s)\]}]*`)
 	// The schemes whose slashes may be missing (https://url.spec.whatwg.org/#special-scheme), also as people defang them.
-	specialScheme = regexp.MustCompile(`(?i)^(https?|wss?|ftp|hxxps?):[/\\]*`)
+	specialScheme = regexp.MustCompile(`(?i)^(https?|wss?|ftp|hxxps?):[/\\\s]*`)
 	anyScheme     = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.-]*:`)
 	port          = regexp.MustCompile(`^[0-9]*([/?#\\]|$)`)
 	// The schemes in which local@domain is an address and no user at a host.
@@ -45,12 +48,14 @@ const (
 
 // split takes a URL apart. The user information ends at the last @ of the authority.
 func split(value, delimiters string) structure {
-	value = strings.TrimFunc(value, isBlank)
+	value = strings.TrimFunc(value, isInvisible)
 	value = ignored.Replace(value)
 	var s structure
-	switch {
+	switch unusual := unusualScheme.FindString(value); {
 	case schemeSlashes.MatchString(value):
 		s.before = schemeSlashes.FindString(value)
+	case unusual != "" && endOfUser(unusual) == 0:
+		s.before = unusual
 	case specialScheme.MatchString(value):
 		s.before = specialScheme.FindString(value)
 	default:
@@ -78,13 +83,12 @@ func cutAny(text, chars string) (before, rest string) {
 }
 
 // endOfUser returns where the last @ ends, in any notation that a parser may decode or map to it; 0 if there is none.
-func endOfUser(text string) (end int) {
-	for _, sign := range []string{"@", "%40", "\uff20", "\ufe6b"} {
-		if i := strings.LastIndex(text, sign); i >= 0 {
-			end = max(end, i+len(sign))
-		}
+func endOfUser(text string) int {
+	signs := atSigns.FindAllStringIndex(text, -1)
+	if len(signs) == 0 {
+		return 0
 	}
-	return end
+	return signs[len(signs)-1][1]
 }
 
 func validPort(host string) bool {
@@ -99,7 +103,7 @@ func WithoutCredentials(value string) string { return stripped(value, maxReading
 func stripped(value string, nested int) string {
 	s := split(value, browserDelimiters)
 	switch {
-	case nested == 0, addressScheme.MatchString(s.scheme):
+	case nested == 0, addressScheme.MatchString(s.scheme) && !strings.Contains(strings.TrimPrefix(s.userinfo, s.scheme), ":"):
 		return value
 	case s.scheme != "" && (anyScheme.MatchString(s.rest) || schemeSlashes.MatchString(s.rest)):
 		if inner := stripped(s.rest, nested-1); inner != s.rest {
@@ -165,6 +169,10 @@ func readings(value string) (found []reading, ok bool) {
 			}
 			found = append(found, reading{host: withoutPort(s.host), whole: queue[i].whole})
 			last := &found[len(found)-1]
+			next := normalized(s.before + s.host)
+			if unusual := unusualScheme.FindString(s.before); unusual != "" {
+				follow(text{strings.TrimRight(unusual, `/\`), false})
+			}
 			decoded := split(unescaped(s.before+s.host), delimiters).host
 			if end := strings.IndexFunc(decoded, endsHost); end > 0 {
 				follow(text{decoded[:end], false})
@@ -173,7 +181,6 @@ func readings(value string) (found []reading, ok bool) {
 				follow(text{s.rest, queue[i].whole})
 				continue
 			}
-			next := normalized(s.before + s.host)
 			last.final = queue[i].whole && next == s.before+s.host
 			follow(text{next, queue[i].whole})
 		}
@@ -187,6 +194,11 @@ func endsHost(r rune) bool {
 }
 
 func isBlank(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
+
+// isInvisible reports whether a character is blank or ignored by the mapping of IDNA.
+func isInvisible(r rune) bool {
+	return isBlank(r) || unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
 
 // withoutPort returns the host without its port. Several colons without brackets are an IPv6 address, with a port only if
 // they are none otherwise.
@@ -223,7 +235,7 @@ var refang = strings.NewReplacer("[.]", ".", "(.)", ".", "{.}", ".", "[dot]", ".
 // digits, ignored and white space, punycode, upper case, dots of other scripts, and defanging.
 func normalized(text string) string {
 	text = strings.Map(func(r rune) rune {
-		if isBlank(r) || unicode.Is(unicode.Cf, r) {
+		if isInvisible(r) {
 			return -1
 		}
 		return r

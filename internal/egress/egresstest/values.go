@@ -61,6 +61,12 @@ func Refused() []Value {
 		"http://10.0.0.1%2f.example.com/", "ftp://user:pw@10.0.0.1/", "ssh://git@192.168.0.9/x", "hxxp://10[.]0[.]0[.]1/",
 		"view-source:http://10.0.0.1/", "http%3A%2F%2F10.0.0.1%2F", "mailto:joe@[10.0.0.1]", "http://1.0.0.10.in-addr.arpa/",
 		"http://169.254.169.254/latest/meta-data/", "http://[fd00:ec2::254]/", "http://2130706433/", "http://[zz]/")
+	add(egress.Private, "Url",
+		"\u200bhttp://10.0.0.1/", "\ufeffhttp:/10.0.0.1/", "ｈttp://10.0.0.1/", "h\u00adttp://10.0.0.1/", "http：//10.0.0.1/",
+		"http: //10.0.0.1/", "http:/ /10.0.0.1/", "URL: http://10.0.0.1/", "a.example=http://10.0.0.1/", "see a.example: http://10.0.0.1/",
+		"hxxp[://]10.0.0.1/", "http[:]//10.0.0.1/", "http:[//]10.0.0.1/", "10.0.0.1 http://example.com/", "http:[::]//example.com/")
+	add(egress.InternalName, "Url",
+		"\u200bhttps://wiki.corp/", "https://wiki.co\u3164rp/", "https://wiki.co\u17b4rp/", "wiki.corp: https://example.com/")
 	add(egress.InternalName, "Url",
 		"http://intranet/", "http://LOCALHOST./", "https://wiki/page", "http://host.local/", "http://host.LOCAL./x", "http://a.b.corp:8080/",
 		"http://user:pw@files.internal/", "http://xn--local-/", "http://a.xn--local-/", "http://host.ｌｏｃａｌ/", "http://host%2elocal/",
@@ -142,6 +148,15 @@ func Allowed() []Value {
 	changed("Url", "https://user:secret@[2001:db8::3]:8443/10", "https://[2001:db8::3]:8443/10")
 	changed("Url", "ht\ntps://user:secret@example.com/11", "https://example.com/11")
 	changed("Url", "https://user:secret%40example.com/12", "https://example.com/12")
+	changed("Url", "\u200bhttps://user:secret@example.com/13", "https://example.com/13")
+	changed("Url", "URL: https://user:secret@example.com/14", "URL: https://example.com/14")
+	changed("Url", "a.example=https://user:secret@example.com/15", "a.example=https://example.com/15")
+	changed("Url", "https: //user:secret@example.com/16", "https: //example.com/16")
+	changed("Url", "hxxps[://]user:secret@example[.]com/17", "hxxps[://]example[.]com/17")
+	changed("Url", "https://user:secret%2540example.com/18", "https://example.com/18")
+	changed("Url", "https%253A%252F%252Fuser%253Asecret%2540example.com%252F19", "example.com%252F19")
+	changed("Url", "sip:user:secret@example.com", "sip:example.com")
+	add("Url", "sip:user@example.com", "<https://example.com/20>", "https://example.com://22", "git::https://example.com/23")
 	add("Email-Addr",
 		"user@example.com", "User.Name+tag@Example.COM", "o'brien@example.com", `"a b"@example.com`, `"a@b"@example.com`, "user@sub.example.co.uk",
 		"用户@例え.example", "jdoe@xn--mnchen-3ya.example", "user@localhost.example.com", "user@corp.example.com", "10.0.0.1@example.com",
