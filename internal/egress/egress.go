@@ -16,6 +16,7 @@ package egress
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 )
 
@@ -221,10 +222,16 @@ func (g Guard) inspect(value string) *RefusedError {
 	return nil
 }
 
+// meaningless reports whether a host is a number that stands for an address in 0.0.0.0/8. Any small number does, so the
+// beginning of a text that is no host should not be taken for it.
+func meaningless(host string, address netip.Addr) bool {
+	return !strings.Contains(strings.Trim(host, "."), ".") && address.Is4() && address.As4()[0] == 0
+}
+
 func (g Guard) host(r reading) *RefusedError {
 	h := parseHost(r.host)
 	for _, address := range h.addresses {
-		if internal(address) {
+		if internal(address) && (r.whole || !meaningless(r.host, address)) {
 			return refused(Private, "the value is or contains an address without a public meaning")
 		}
 		if entry, ok := g.exclusions.address(address); ok {

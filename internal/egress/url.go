@@ -170,12 +170,8 @@ func readings(value string) (found []reading, ok bool) {
 			found = append(found, reading{host: withoutPort(s.host), whole: queue[i].whole})
 			last := &found[len(found)-1]
 			next := normalized(s.before + s.host)
-			if unusual := unusualScheme.FindString(s.before); unusual != "" {
-				follow(text{strings.TrimRight(unusual, `/\`), false})
-			}
-			decoded := split(unescaped(s.before+s.host), delimiters).host
-			if end := strings.IndexFunc(decoded, endsHost); end > 0 {
-				follow(text{decoded[:end], false})
+			for _, part := range parts(s, next == s.before+s.host) {
+				follow(text{part, false})
 			}
 			if s.scheme != "" {
 				follow(text{s.rest, queue[i].whole})
@@ -188,9 +184,46 @@ func readings(value string) (found []reading, ok bool) {
 	return found, true
 }
 
-// endsHost reports whether a parser that gives up at a character may take what is before it for the host.
-func endsHost(r rune) bool {
-	return isBlank(r) || strings.ContainsRune(`<>"'|^`+"`", r)
+// parts returns the texts within a host that lenient parsers may take for the host: what is before a character that no host
+// has, the items of a list, an address in brackets, and what is in front of a URL. decoded says that nothing is left to decode.
+func parts(s structure, decoded bool) []string {
+	var found []string
+	if unusual := unusualScheme.FindString(s.before); unusual != "" {
+		found = append(found, strings.TrimRight(unusual, `/\`))
+	}
+	host := strings.TrimFunc(unescaped(s.host), isInvisible)
+	if items := strings.FieldsFunc(host, separatesItems); len(items) > 0 && items[0] != host {
+		found = append(found, items[0])
+		for _, item := range items[1:] {
+			if strings.ContainsAny(item, ".:") {
+				found = append(found, item)
+			}
+		}
+	}
+	if !decoded || isIP(host) {
+		return found
+	}
+	if i := strings.IndexByte(host, '['); i > 0 && len(parseHost(withoutPort(host[i:])).addresses) > 0 {
+		found = append(found, host[i:])
+	}
+	begin := strings.TrimLeftFunc(host, func(r rune) bool { return r == ':' || !inHost(r) })
+	if end := strings.IndexFunc(begin, func(r rune) bool { return !inHost(r) }); end >= 0 {
+		begin = begin[:end]
+	}
+	if name, _, _ := strings.Cut(begin, ":"); strings.Contains(name, ".") {
+		begin = name
+	}
+	if begin != host {
+		found = append(found, begin)
+	}
+	return found
+}
+
+func separatesItems(r rune) bool { return isBlank(r) || strings.ContainsRune(",;|", r) }
+
+// inHost reports whether a host may contain a character. Characters that are not ASCII have been mapped before.
+func inHost(r rune) bool {
+	return r >= 0x80 || unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("-_.:", r)
 }
 
 func isBlank(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }

@@ -67,11 +67,18 @@ func Refused() []Value {
 		"hxxp[://]10.0.0.1/", "http[:]//10.0.0.1/", "http:[//]10.0.0.1/", "10.0.0.1 http://example.com/", "http:[::]//example.com/")
 	add(egress.InternalName, "Url",
 		"\u200bhttps://wiki.corp/", "https://wiki.co\u3164rp/", "https://wiki.co\u17b4rp/", "wiki.corp: https://example.com/")
+	add(egress.Private, "Url",
+		"http://10.0.0.1,", "(http://10.0.0.1)", "http://10.0.0.1;/", `http://"10.0.0.1"/`, "http://10.0.0.1&id=1", "http://10.0.0.1%zz/",
+		"http://10.0.0.1%09.example.com/", "http://10.0.0.*/", "jar:http://10.0.0.1!/x", "http://10.0.0.1:80:90/", "http://:10.0.0.1/",
+		"http://example.com[fd00::1]/", "mongodb://a.example:27017,10.0.0.1:27017/", "http://0.0.0.0,/")
+	add(egress.Private, "IPv4-Addr", "+10.0.0.1", "8.8.8.8,10.0.0.1", "8.8.8.8 10.0.0.1", "(10.0.0.1)", "10.0.0.1:80:90")
 	add(egress.InternalName, "Url",
 		"http://intranet/", "http://LOCALHOST./", "https://wiki/page", "http://host.local/", "http://host.LOCAL./x", "http://a.b.corp:8080/",
 		"http://user:pw@files.internal/", "http://xn--local-/", "http://a.xn--local-/", "http://host.ｌｏｃａｌ/", "http://host%2elocal/",
 		"http://host。lan/", "localhost:3000", "localhost:3000/x", "http://x.onion/", "file:///etc/passwd", `\\server\share`, "https://printer.home/",
 		"https://x.home.arpa/", "http://80801688080/", "http://db.private/", "http://münchen/", "http://host[dot]corp.intranet/")
+	add(egress.InternalName, "Url", "https://wiki.corp,", "https://wiki.corp).", "https://wiki.corp&id=1", "https://wiki.corp:80:90/")
+	add(egress.InternalName, "Domain-Name", "wiki.corp;", "example.com,wiki.corp", "<wiki.corp>")
 	add(egress.InternalName, "Domain-Name",
 		"localhost", "intranet", "corp", "com", "dc01.corp", "dc01.CORP.", "nas.local", "x.localdomain", "a.localhost", "router.lan",
 		"router.home.arpa", "home.arpa", "ec2.internal", "wiki.intranet", "pc.home", "db.private", "expyuzz4wqqyqhjn.onion", "dc01.corp:389",
@@ -136,6 +143,8 @@ func Allowed() []Value {
 		"https://www.example.com/reset?token=abc", "https://example.com/"+strings.Repeat("x", 3000), "https://a.b.c.d.e.f.example.com/", "hxxp://evil[.]example/x",
 		"https://example.com\\path", "https://example.com:443", "wss://example.com/socket", "http://_sip._tcp.example.com/", "https://example.com//double",
 		"view-source:https://example.com/", "mailto:joe@example.com")
+	add("Url", "1. https://example.com/21", "https://example.com,", "https://example.com&id=5", "https://example.com][1]", "https://10,000.example/", "http://8(.)8(.)8(.)8/24",
+		"mongodb://a.example:27017,b.example:27017/")
 	changed("Url", "https://user:pass@example.com/1", "https://example.com/1")
 	changed("Url", "https://user@example.com/2", "https://example.com/2")
 	changed("Url", "https://us%40er:p%3Ass@example.com/3?q=a@b", "https://example.com/3?q=a@b")
