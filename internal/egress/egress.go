@@ -152,9 +152,20 @@ func (g Guard) url(value string) (string, *RefusedError) {
 	return sent, nil
 }
 
-// email decides about an e-mail address. An address is refused for every domain that it may be read to have.
+// email decides about an e-mail address. An address is refused for every domain that it may be read to have, with and without
+// its comments.
 func (g Guard) email(value string) *RefusedError {
 	value = atSigns.ReplaceAllString(value, "@")
+	if refusal := g.domains(value); refusal != nil {
+		return refusal
+	}
+	if bare := withoutComments(value); bare != value {
+		return g.domains(bare)
+	}
+	return nil
+}
+
+func (g Guard) domains(value string) *RefusedError {
 	parts := strings.Split(withoutQuotedLocal(value), "@")
 	if len(parts) == 1 {
 		// It is no address. Without a domain there is no local name either, so a word alone is left for IPQS to refuse.
@@ -164,11 +175,43 @@ func (g Guard) email(value string) *RefusedError {
 		return nil
 	}
 	for _, domain := range parts[1:] {
-		if refusal := g.inspect(mailDomain(domain)); refusal != nil {
-			return refusal
+		// A domain ends where a list has its delimiter, but white space within it is allowed (RFC 5322, section 4.4).
+		for _, reading := range []string{cutList(domain), domain} {
+			if refusal := g.inspect(withoutTag(strings.TrimSpace(reading))); refusal != nil {
+				return refusal
+			}
 		}
 	}
 	return nil
+}
+
+// withoutComments removes comments, which may be nested and stand anywhere but in quotes (RFC 5322, section 3.2.2). What is
+// no address because of a missing parenthesis is returned with white space for the parentheses.
+func withoutComments(value string) string {
+	var b strings.Builder
+	depth, quoted := 0, false
+	for i := 0; i < len(value); i++ {
+		c := value[i]
+		switch {
+		case c == '\\' && i+1 < len(value):
+			if i++; depth == 0 {
+				b.WriteString(value[i-1 : i+1])
+			}
+		case c == '"' && depth == 0:
+			quoted = !quoted
+			b.WriteByte(c)
+		case c == '(' && !quoted:
+			depth++
+		case c == ')' && depth > 0:
+			depth--
+		case depth == 0:
+			b.WriteByte(c)
+		}
+	}
+	if depth > 0 {
+		return strings.NewReplacer("(", " ", ")", " ").Replace(value)
+	}
+	return b.String()
 }
 
 // withoutQuotedLocal removes a quoted local part, which may contain an @ (RFC 5321, section 4.1.2).
@@ -187,23 +230,16 @@ func withoutQuotedLocal(value string) string {
 	return value
 }
 
-// mailDomain returns the domain at the beginning of what follows an @, without comments (RFC 5322, section 3.2.2) and the
-// delimiters of lists. The tag of an IPv6 literal is removed: [IPv6:2001:db8::1] (RFC 5321, section 4.1.3).
-func mailDomain(text string) string {
-	for {
-		before, rest, ok := strings.Cut(text, "(")
-		_, after, closed := strings.Cut(rest, ")")
-		if !ok || !closed {
-			break
-		}
-		text = before + after
-	}
-	text = strings.TrimSpace(text)
-	if i := strings.IndexAny(text, "<>,;\" "); i >= 0 {
-		text = text[:i]
-	}
-	if len(text) > len("[ipv6:") && strings.EqualFold(text[:len("[ipv6:")], "[ipv6:") {
-		text = "[" + text[len("[ipv6:"):]
+// cutList returns what is before a delimiter of lists and of names.
+func cutList(text string) string {
+	text, _ = cutAny(strings.TrimSpace(text), "<>,;\" ")
+	return text
+}
+
+// withoutTag removes the tag of an IPv6 literal: [IPv6:2001:db8::1] (RFC 5321, section 4.1.3).
+func withoutTag(text string) string {
+	if tag := "[ipv6:"; len(text) > len(tag) && strings.EqualFold(text[:len(tag)], tag) {
+		return "[" + text[len(tag):]
 	}
 	return text
 }

@@ -94,6 +94,9 @@ func Refused() []Value {
 	add(egress.InternalName, "Email-Addr",
 		"user@localhost", "user@mailhost", "user@example.local", "user@Example.LOCAL.", `"a@b"@host.corp`, "Joe <joe@host.lan>",
 		"a@example.com,b@host.lan", "joe\uff20host.internal", "joe@host。intranet", "joe@host.private>")
+	add(egress.Private, "Email-Addr", "user@10.0.0.1(a(b)c)", `user@(a.b\)c)10.0.0.1`, "user@(a.b@b.c)10.0.0.1", "user@10.0.0.1(a")
+	add(egress.InternalName, "Email-Addr",
+		"user@wiki.example .corp", "user@host.corp(a(b)c)", `user@"host.corp"`, "user@example.com,host.corp", "user(@host.corp")
 	add(egress.Excluded, "Domain-Name", "excluded.example", "www.EXCLUDED.example", "a.b.excluded.example.", "ｅxcluded.example",
 		"bücher.example", "www.xn--bcher-kva.example")
 	add(egress.Excluded, "Url", "https://www.excluded.example/x", "https://user:pw@excluded.example:8443/", "http://203.0.113.200/",
@@ -170,6 +173,7 @@ func Allowed() []Value {
 		"user@example.com", "User.Name+tag@Example.COM", "o'brien@example.com", `"a b"@example.com`, `"a@b"@example.com`, "user@sub.example.co.uk",
 		"用户@例え.example", "jdoe@xn--mnchen-3ya.example", "user@localhost.example.com", "user@corp.example.com", "10.0.0.1@example.com",
 		"localhost@example.com", "user@[198.51.100.7]", "user@[IPv6:2001:db8::1]", "user@10.example", "a@notexcluded.example")
+	add("Email-Addr", "user(a(b)c)@example.com", "user@(a.b@b.example)example.com", `"a(b@c"@example.com`, "user@example.com (Joe S.)")
 	add("Phone-Number", "+18005550100", "(0800) 555 0100", "+49 30 901820", "1921681001", "10.0.0.1234")
 	add("User-Account", "jdoe", "localhost", "10.0.0.1", "root@localhost", "jdoe@host.local", "admin@excluded.example", "CORP\\jdoe", "o'brien")
 	return all
