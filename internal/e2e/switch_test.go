@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -88,6 +89,17 @@ func TestSwitchingTheListenProtocol(t *testing.T) {
 				t.Helper()
 				jobs = append(jobs, w.enrich(list[len(jobs):len(jobs)+n])...)
 			}
+			complete := func(when string) {
+				t.Helper()
+				if err := w.platform.WaitWorks(w.ctx, len(jobs)); err != nil {
+					for _, work := range w.platform.Works() {
+						if work.Status != "complete" || work.ProcessedTimes == 0 {
+							t.Errorf("%s, this work is not complete: %+v", when, work)
+						}
+					}
+					t.Fatalf("%s, %d of %d works are complete: %v", when, w.complete(), len(jobs), err)
+				}
+			}
 			running := func(p *worker) {
 				t.Helper()
 				select {
@@ -118,26 +130,20 @@ func TestSwitchingTheListenProtocol(t *testing.T) {
 				if err := w.platform.Wait(w.ctx, func() bool { return w.registrations() > registered }); err != nil {
 					t.Fatalf("waiting for registration %d: %v", i+2, err)
 				}
-				if err := w.platform.WaitWorks(w.ctx, len(jobs)); err != nil {
-					t.Fatalf("after switch %d, %d of %d works are complete: %v", i+1, w.complete(), len(jobs), err)
-				}
+				complete(fmt.Sprint("after switch ", i+1))
 			}
 
 			// Both kinds side by side: each keeps running, whatever the other registers, and all jobs are done.
 			other := w.launch(overAMQP...)
 			enrich(20)
-			if err := w.platform.WaitWorks(w.ctx, len(jobs)); err != nil {
-				t.Fatalf("with both protocols, %d of %d works are complete: %v", w.complete(), len(jobs), err)
-			}
+			complete("with both protocols")
 			running(worker)
 			running(other)
 			if status := worker.stop(); status != 0 {
 				t.Errorf("exit status = %d after SIGTERM, want 0", status)
 			}
 			enrich(10)
-			if err := w.platform.WaitWorks(w.ctx, len(jobs)); err != nil {
-				t.Fatalf("after the old worker stopped, %d of %d works are complete: %v", w.complete(), len(jobs), err)
-			}
+			complete("after the old worker stopped")
 			if status := other.stop(); status != 0 {
 				t.Errorf("exit status = %d after SIGTERM, want 0", status)
 			}
