@@ -17,7 +17,7 @@ import (
 	"opencti-ipqs-worker/stix"
 )
 
-// Enrichment is what the operator wants a bundle to hold.
+// Enrichment is the operator's choice of what a bundle holds.
 type Enrichment struct {
 	// DefaultTLP marks new objects about an observable that has no marking of its own.
 	DefaultTLP opencti.TLP
@@ -29,24 +29,23 @@ type Enrichment struct {
 	IPRelationships, DomainRelationships, Countries bool
 	// Score says when the score of IPQS replaces the observable's.
 	Score ScorePolicy
-	// IndicatorFrom are the least scores that an indicator is made of. DetectFrom is the least score that sensors shall look
-	// for; nil leaves the decision to whoever made it in OpenCTI.
+	// IndicatorFrom are the least scores that an indicator is made of. DetectFrom is the least score whose indicators are marked
+	// for detection; nil does not set the mark.
 	IndicatorFrom MinScores
 	DetectFrom    *int
 	// Revive says which revoked indicators become valid again.
 	Revive RevivePolicy
-	// Personal says whether the note tells what IPQS knows of people.
+	// Personal includes what IPQS knows about people in the note.
 	Personal bool
 }
 
-// The author of everything we assert: the name, and so the id, that IPQS' other OpenCTI connector uses.
+// The author of the worker's objects. Its id follows from the name and class, which are those of IPQS' connector in Python.
 const (
 	authorName  = "IPQS"
 	authorClass = "organization"
 )
 
-// authorSince is when the author came to be, as far as its bundles say: it is one identity for every job, so no job's
-// clock can be its own.
+// authorSince is the creation time of the author and of countries: all jobs send the same object, so it is not the time of a job.
 var authorSince = time.Date(2022, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 // Bundle makes the STIX 2.1 bundle of a job from what OpenCTI has (State) and what the worker concludes: objects of the
@@ -91,7 +90,7 @@ func compose(e Enrichment, job Job) (Job, error) {
 		return job, fault(Permanent, ReasonMalformed, "making the bundle: %w", err)
 	}
 	job.Changes = nil
-	if job.Playbook() == nil { // a playbook's later steps decide what becomes of its bundle
+	if job.Playbook() == nil { // the later steps of a playbook decide what is imported
 		job.Changes = &b.changes
 	}
 	return job, nil
@@ -130,7 +129,7 @@ func newBuilder(e Enrichment, job Job) (*builder, error) {
 	}
 	b.author = stix.NewIdentity(authorName, authorClass, authorSince)
 	if ok {
-		// Everybody may know who IPQS is: the author would else gather the markings of every observable ever enriched.
+		// Not the markings of the observable: the author would collect those of every observable that is enriched.
 		b.author.ObjectMarkingRefs = []string{defaultTLP}
 	}
 	b.author.GrantedRefs = job.Entity.Organizations
@@ -324,7 +323,7 @@ func countryOf(ip *ipqs.IP) (name, code string, ok bool) {
 func (b *builder) address(url *ipqs.URL) error {
 	addr, err := netip.ParseAddr(string(url.IPAddress))
 	if err != nil || addr.Zone() != "" {
-		return nil //nolint:nilerr // "N/A", or a stranger's text: there is no address to tell of
+		return nil //nolint:nilerr // "N/A" or other text: there is no address
 	}
 	kind := "IPv6-Addr"
 	if addr.Is4() {

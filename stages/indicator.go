@@ -10,7 +10,7 @@ import (
 	"opencti-ipqs-worker/stix"
 )
 
-// indicatorPlan is what becomes of the indicator of an observable.
+// indicatorPlan is the decision about the indicator of an observable.
 type indicatorPlan struct {
 	// id is its STIX id, "" where it neither exists nor is sent.
 	id string
@@ -25,9 +25,8 @@ type indicatorPlan struct {
 //   - one of the worker's is updated, and revoked when the score falls below the threshold. A revoked one is only revived as
 //     [RevivePolicy] allows.
 //
-// What has no pattern has no indicator. An account that is in a leak makes a victim of its owner, so nobody should look for
-// it, and its password stands in no pattern whatever the model: only the model that does as the connector in Python makes an
-// indicator of a login.
+// A value without a pattern has no indicator. The owner of a leaked account is a victim, so an account has none either, and its
+// password is never part of a pattern; only the model that reproduces the connector in Python makes an indicator of a login.
 func (b *builder) indicator() (indicatorPlan, error) {
 	entity, verdict, report := b.job.Entity, b.job.Verdict, b.job.Risk.Report
 	value := identifying(entity)
@@ -37,14 +36,16 @@ func (b *builder) indicator() (indicatorPlan, error) {
 	if value == "" {
 		return indicatorPlan{}, nil
 	}
-	pattern, err := stix.Pattern(entity.Type, value)
-	if err != nil {
-		return indicatorPlan{}, fmt.Errorf("of the indicator: %w", err)
-	}
-	i := stix.NewIndicator(pattern, b.at)
 	victim := report.Leak != nil && (verdict.Model != Connector || report.Kind == ipqs.KindLeakPassword)
 	wanted := verdict.Score != nil && !victim && *verdict.Score >= b.options.IndicatorFrom.of(report)
-
+	pattern, err := stix.Pattern(entity.Type, value)
+	switch {
+	case err != nil && wanted:
+		return indicatorPlan{}, fmt.Errorf("of the indicator: %w", err)
+	case err != nil:
+		return indicatorPlan{}, nil //nolint:nilerr // a value without a pattern needs none below the threshold
+	}
+	i := stix.NewIndicator(pattern, b.at)
 	known := b.state.Indicator
 	if i.ID != b.state.IndicatorID {
 		known = nil // it is another one that was read
@@ -102,13 +103,13 @@ func (b *builder) describe(i *stix.Indicator, value string, known *KnownIndicato
 	case from != nil:
 		i.Detection = new(*i.Score >= *from)
 	case report.File != nil:
-		// A file's hash matches that file alone, and an engine has called it malware or has not.
+		// A hash matches that one file, and an engine either detected malware or did not.
 		i.Detection = new(detected(report.File) == ipqs.True)
 	}
 }
 
-// update decides whether an indicator of the worker's is sent again, and whether it is revoked then. It notes what an import
-// cannot do: to take off labels and types of earlier verdicts, and to revoke or revive it at a score that it has had.
+// update decides whether an indicator of the worker's is sent again, and whether it is revoked. It records the edits that an import
+// cannot make: removing labels and types of earlier verdicts, and revoking or restoring it.
 func (b *builder) update(known *KnownIndicator, wanted bool) (send, revoke bool, explained indicatorState) {
 	score := *b.job.Verdict.Score
 	automatic := known.Expired || b.withdrawn(known)

@@ -61,9 +61,9 @@ type Publishing struct {
 	OwnWrites *OwnWrites
 }
 
-// Publish hands the bundle to OpenCTI. A work's goes to the queue of objects in the one order that loses nothing: announce,
-// publish with confirms, end the work. What an earlier verdict was called is taken off first, for an import only ever adds
-// labels and types. A playbook's is the answer to its step, and nothing else.
+// Publish hands the bundle to OpenCTI. The objects of a work go to the push queue in the order that loses nothing: announce,
+// publish with confirms, end the work. The edits that an import cannot make come before. A playbook's bundle is the answer to its
+// step, and nothing else is changed.
 //
 // The state is read again where it is older than ten seconds or the job was delivered before, and the bundle made again of it.
 // A job whose entity was deleted meanwhile, or for which OpenCTI has a newer answer, writes nothing.
