@@ -68,9 +68,12 @@ func (p *play) converge(ctx context.Context, v verdict) error {
 	for len(p.waiting) > 0 {
 		next := p.waiting[0]
 		p.waiting = p.waiting[1:]
-		if err := p.publish(ctx, next); err != nil {
+		if err := p.publish(ctx, next, false); err != nil {
 			return err
 		}
+	}
+	if err := p.imported(ctx); err != nil {
+		return err
 	}
 	time.Sleep(time.Hour)
 	before := p.view()
@@ -86,7 +89,7 @@ func (p *play) converge(ctx context.Context, v verdict) error {
 		}
 		return errors.New("the last job was skipped")
 	}
-	if err := p.publish(ctx, p.waiting[0]); err != nil {
+	if err := p.publish(ctx, p.waiting[0], false); err != nil {
 		return err
 	}
 	if err := p.converged(before, p.view(), v); err != nil {

@@ -120,12 +120,13 @@ type play struct {
 	log     []string
 	sources [2]source
 
-	waiting   []waiting    // looked up, and not published yet
-	published []stages.Job // as they were before they were published
-	revoked   bool         // a person revoked the indicator that there is, where OpenCTI keeps no history of it
-	disturbed time.Time    // when somebody else did something last
-	ownScore  *int         // the score of the observable that the worker set last
-	asked     answer       // what IPQS answered last
+	before, live openctitest.Graph // as the worker and as others see it, since when objects are in the queue
+	waiting      []waiting         // looked up, and not published yet
+	published    []stages.Job      // as they were before they were published
+	revoked      bool              // a person revoked the indicator that there is, where OpenCTI keeps no history of it
+	disturbed    time.Time         // when somebody else did something last
+	ownScore     *int              // the score of the observable that the worker set last
+	asked        answer            // what IPQS answered last
 }
 
 type waiting struct {
@@ -183,26 +184,25 @@ func (p *play) happen(ctx context.Context, e event) error {
 		i := e.n[0] % len(p.waiting)
 		next := p.waiting[i]
 		p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
-		return p.publish(ctx, next)
+		return p.publish(ctx, next, e.n[1]%4 == 0)
 	case "redeliver":
 		if len(p.published) == 0 {
 			return nil
 		}
 		job := p.published[e.n[0]%len(p.published)]
 		job.Repeated = true
-		return p.publish(ctx, waiting{job, time.Now()})
+		return p.publish(ctx, waiting{job, time.Now()}, e.n[1]%4 == 0)
 	}
-	p.disturb()
+	if err := p.imported(ctx); err != nil {
+		return err
+	}
+	p.disturbed = time.Now()
 	err := p.other(ctx, e)
 	if i := p.indicator(p.view()); i == nil || !i.Revoked {
 		p.revoked = false
 	}
-	p.w.importAll(ctx) // nothing: what the worker published is imported when it is
 	return errors.Join(err, p.automatic(ctx))
 }
-
-// disturb notes that somebody else does something.
-func (p *play) disturb() { p.disturbed = time.Now() }
 
 // take has a job looked up. It fails where the worker changes anything before it publishes.
 func (p *play) take(ctx context.Context, a answer, trigger openctitest.Trigger) error {
@@ -231,28 +231,43 @@ func (p *play) lookUp(ctx context.Context, job stages.Job, a answer) error {
 	return nil
 }
 
-// publish publishes a job and imports its objects, and checks what that changed. The state that a job has read counts for ten
-// seconds: it waits longer where somebody has done something since.
-func (p *play) publish(ctx context.Context, next waiting) error {
+// publish publishes a job. The state that a job has read counts for ten seconds: it waits longer if somebody has done something
+// since. The objects can stay in the queue, until they are imported before anybody else does something.
+func (p *play) publish(ctx context.Context, next waiting, queued bool) error {
 	if !p.disturbed.Before(next.readAt) {
 		time.Sleep(11 * time.Second)
 	}
 	if len(p.published) < 20 {
 		p.published = append(p.published, next.job)
 	}
-	before, live := p.w.platform.GraphInDraft(p.draft), p.w.platform.Graph()
+	if p.before == nil {
+		p.before, p.live = p.view(), p.w.platform.Graph()
+	}
+	before := len(p.w.push)
 	_, err := p.w.run(ctx, next.job, "publish", "publish")
-	reason := skipped(err)
+	reason, sent := skipped(err), len(p.w.push)-before
 	if err != nil && reason == "" {
 		return err
 	}
-	sent := len(p.w.push)
+	p.logf("published %d objects %s", sent, reason)
 	if reason != "" && sent > 0 {
 		return fmt.Errorf("a job that was skipped (%s) published %d objects", reason, sent)
 	}
+	if queued {
+		return nil
+	}
+	return p.imported(ctx)
+}
+
+// imported imports what was published, and checks what that and the publishing changed.
+func (p *play) imported(ctx context.Context) error {
+	if p.before == nil {
+		return nil
+	}
+	before, live := p.before, p.live
+	p.before, p.live = nil, nil
 	p.w.importAll(ctx)
-	p.logf("published %d objects %s", sent, reason)
-	if err := p.check(before, p.w.platform.GraphInDraft(p.draft)); err != nil {
+	if err := p.check(before, p.view()); err != nil {
 		return err
 	}
 	if p.draft != "" {
