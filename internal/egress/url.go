@@ -51,11 +51,11 @@ func split(value, delimiters string) structure {
 	value = strings.TrimFunc(value, isInvisible)
 	value = ignored.Replace(value)
 	var s structure
-	switch unusual := unusualScheme.FindString(value); {
-	case schemeSlashes.MatchString(value):
-		s.before = schemeSlashes.FindString(value)
-	case unusual != "" && endOfUser(unusual) == 0:
-		s.before = unusual
+	switch slashes := schemeSlashes.FindString(value); {
+	case slashes != "":
+		s.before = slashes
+	case behindText(value) != "":
+		s.before = behindText(value)
 	case specialScheme.MatchString(value):
 		s.before = specialScheme.FindString(value)
 	default:
@@ -66,12 +66,22 @@ func split(value, delimiters string) structure {
 	s.host, s.after = cutAny(value[len(s.before):], delimiters)
 	if end := endOfUser(s.host); end > 0 {
 		s.userinfo, s.host = s.host[:end], s.host[end:]
-	} else if end := endOfUser(s.after); end > 0 && !validPort(s.host) {
-		// What looks like a port is none: it is a password that contains a delimiter.
-		s.userinfo = s.host + s.after[:end]
-		s.host, s.after = cutAny(s.after[end:], delimiters)
+	} else if !validPort(s.host) {
+		if end := endOfUser(s.after); end > 0 {
+			// What looks like a port is none: it is a password that contains a delimiter.
+			s.userinfo = s.host + s.after[:end]
+			s.host, s.after = cutAny(s.after[end:], delimiters)
+		}
 	}
 	return s
+}
+
+// behindText returns what is in front of a URL's authority if that is more than a scheme.
+func behindText(value string) string {
+	if before := unusualScheme.FindString(value); before != "" && endOfUser(before) == 0 {
+		return before
+	}
+	return ""
 }
 
 // cutAny returns what is before the first of the characters, and the rest with it.
@@ -84,6 +94,9 @@ func cutAny(text, chars string) (before, rest string) {
 
 // endOfUser returns where the last @ ends, in any notation that a parser may decode or map to it; 0 if there is none.
 func endOfUser(text string) int {
+	if !strings.ContainsAny(text, "@%\uff20\ufe6b") {
+		return 0
+	}
 	signs := atSigns.FindAllStringIndex(text, -1)
 	if len(signs) == 0 {
 		return 0
@@ -188,8 +201,8 @@ func readings(value string) (found []reading, ok bool) {
 // has, the items of a list, an address in brackets, and what is in front of a URL. decoded says that nothing is left to decode.
 func parts(s structure, decoded bool) []string {
 	var found []string
-	if unusual := unusualScheme.FindString(s.before); unusual != "" {
-		found = append(found, strings.TrimRight(unusual, `/\`))
+	if schemeSlashes.FindString(s.before) != s.before && specialScheme.FindString(s.before) != s.before {
+		found = append(found, strings.TrimRight(s.before, `/\`))
 	}
 	host := strings.TrimFunc(unescaped(s.host), isInvisible)
 	if items := strings.FieldsFunc(host, separatesItems); len(items) > 0 && items[0] != host {
