@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"opencti-ipqs-worker/internal/egress"
 	"opencti-ipqs-worker/internal/opencti"
 )
 
@@ -111,16 +112,20 @@ func (t theme) write(b *strings.Builder) {
 	}
 }
 
-// named is the value of the observable, cut off where it is long and followed by the id then. An account is named by its id
-// alone.
+// named is the value of the observable, cut off where it is long and followed by the id then. User name and password of a URL
+// are left out. An account is named by its id alone.
 func named(e *opencti.Entity) string {
-	if e.Type == typeAccount {
+	value := e.Value
+	switch e.Type {
+	case typeAccount:
 		return e.StandardID
+	case "Url", "Domain-Name":
+		value = egress.WithoutCredentials(value)
 	}
-	if text := excerpt(e.Value); text == escape(e.Value) {
+	if text := excerpt(value); text == escape(value) {
 		return text
 	}
-	return excerpt(e.Value) + " (" + e.StandardID + ")"
+	return excerpt(value) + " (" + e.StandardID + ")"
 }
 
 // excerpt is a value as text, cut off after 200 characters.

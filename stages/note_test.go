@@ -57,6 +57,7 @@ func TestNoteContent_Lines(t *testing.T) {
 	login := account("jdoe-4711")
 	address := ipv4()
 	long := url("https://example.com/" + strings.Repeat("x", 300))
+	secret := url("https://user:secret@example.com/")
 	tests := []struct {
 		name          string
 		note          noteFacts
@@ -89,6 +90,12 @@ func TestNoteContent_Lines(t *testing.T) {
 			noteFacts{Entity: &address, Risk: &Risk{At: at, Report: report(ipqs.KindIP, `{"vpn":true}`)}},
 			[]string{"- **Findings:** VPN"},
 			"## IPQS: no verdict, 2026-03-04", "- **Level",
+		},
+		{
+			"a URL shows no user name and password",
+			noteFacts{Entity: &secret, Risk: &Risk{At: at, Report: clean, Sent: "https://example.com/"}},
+			[]string{"Url **`https://example.com/`**: likely legitimate.", "- **Sent to IPQS:** `https://example.com/`"},
+			"## IPQS: LOW, score 0 of 100, 2026-03-04", "- **Indicator",
 		},
 		{
 			"a long value is cut off",

@@ -68,7 +68,7 @@ func (t tapped) SetWindow(topic string, n int) {
 }
 
 // TestSecretsStayWhereTheyAre has accounts and a file looked up, some in vain, with everything told that can be told; then it
-// looks for the key, the token, passwords and logins in the log, spans, metrics, headers, works and dead letters, and for
+// looks for the key, the token, passwords, logins and the credentials of URLs in the log, spans, metrics, headers, works and dead letters, and for
 // passwords in every message and object too.
 func TestSecretsStayWhereTheyAre(t *testing.T) {
 	t.Parallel()
@@ -79,6 +79,8 @@ func TestSecretsStayWhereTheyAre(t *testing.T) {
 		unlucky  = "unlucky-login-loginZQX"
 		fileName = "inconclusive-fileZQX.exe"
 
+		link          = "https://user-urlZQX:pw-urlZQX@example.com/"
+		unluckyLink   = "https://user-urlZQX:pw-urlZQX@example.org/"
 		redisPassword = "planted-redis-55d0"
 	)
 	ctx := limited(t)
@@ -91,9 +93,10 @@ func TestSecretsStayWhereTheyAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	world.IPQS.Script(ipqs.KindLeakPassword, refused, ipqstest.Refusal("Nothing about "+refused+", "+standin.Key))
+	world.IPQS.Script(ipqs.KindURL, "https://example.org/", ipqstest.Refusal("Nothing about this URL"))
 	world.IPQS.Script(ipqs.KindLeakUsername, unlucky, ipqstest.Refusal("Nothing about "+unlucky))
 	c, _, err := config.Load(config.Options{Environ: append(world.Environ(), "CONNECTOR_METRICS_PORT=0", "CONNECTOR_LOG_LEVEL=debug",
-		"IPQS_ARTIFACT_SCAN=true", "CONNECTOR_SCOPE=User-Account,Artifact", "IPQS_INCLUDE_PERSONAL_DATA=true",
+		"IPQS_ARTIFACT_SCAN=true", "CONNECTOR_SCOPE=User-Account,Artifact,Url", "IPQS_INCLUDE_PERSONAL_DATA=true",
 		"CACHE_URL=redis://worker:"+redisPassword+"@"+redis.Addr())})
 	if err != nil {
 		t.Fatal(err)
@@ -136,6 +139,8 @@ func TestSecretsStayWhereTheyAre(t *testing.T) {
 		{Type: "User-Account", Account: &openctitest.Account{Login: login, UserID: "1", Credential: refused}},
 		{Type: "User-Account", Account: &openctitest.Account{Login: unlucky}},
 		{Type: "User-Account", Hidden: true, Account: &openctitest.Account{Login: login, UserID: "2", Credential: password}},
+		{Type: "Url", Value: link},
+		{Type: "Url", Value: unluckyLink},
 		{Type: "Artifact", Value: fileName, Artifact: &openctitest.Artifact{FileID: fileID, Size: len("a file")}},
 	} {
 		work, err := world.Platform.Enrich(ctx, world.Platform.AddObservable(o), openctitest.Manual)
@@ -153,8 +158,8 @@ func TestSecretsStayWhereTheyAre(t *testing.T) {
 			t.Fatalf("jobs ended: %v, want %d", got, len(works))
 		}
 	}
-	if got[pipeline.Published] != 4 || got[pipeline.DeadLettered] != 2 || got[pipeline.Skipped] != 1 {
-		t.Errorf("jobs ended: %v, want 4 published, 2 dead-lettered, and the hidden account skipped", got)
+	if got[pipeline.Published] != 5 || got[pipeline.DeadLettered] != 3 || got[pipeline.Skipped] != 1 {
+		t.Errorf("jobs ended: %v, want 5 published, 3 dead-lettered, and the hidden account skipped", got)
 	}
 
 	told := map[string]string{"log": log.String()}
@@ -186,7 +191,7 @@ func TestSecretsStayWhereTheyAre(t *testing.T) {
 		t.Error("messages: the job that OpenCTI does not show is not in it, so nothing is shown by looking there")
 	}
 	secrets := []string{standin.Key, standin.Token, redisPassword, password, refused}
-	for _, found := range append(secrettest.Find(told, append(secrets, "loginZQX")...), secrettest.Find(kept, secrets...)...) {
+	for _, found := range append(secrettest.Find(told, append(secrets, "loginZQX", "urlZQX")...), secrettest.Find(kept, secrets...)...) {
 		t.Error(found)
 	}
 	for _, spans := range spans.GetSpans() {
