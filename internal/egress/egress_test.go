@@ -107,7 +107,7 @@ func TestRefusal_DoesNotRepeatTheValue(t *testing.T) {
 func TestParseExclusions_NamesTheInvalidEntry(t *testing.T) {
 	t.Parallel()
 	for _, entry := range []string{
-		"", "*", ".", "a..b", "exa mple.com", "https://example.com", "example.com/path", "joe@example.com", "203.0.113.0/33",
+		"", "*", ".", "*example.com", "*.*.example.com", "..example.com", "a..b", "exa mple.com", "https://example.com", "example.com/path", "joe@example.com", "203.0.113.0/33",
 		"203.0.113.256", "203.0.113", "0x0a000001", "fe80::1%eth0", "2001:db8::/129", "a.*.example", "example.com:80",
 	} {
 		_, err := egress.ParseExclusions([]string{"example.com", entry})

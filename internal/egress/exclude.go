@@ -47,7 +47,7 @@ func parseNetwork(entry string) (netip.Prefix, bool) {
 }
 
 func parseDomain(entry string) (string, bool) {
-	entry = strings.TrimPrefix(strings.TrimPrefix(entry, "*"), ".")
+	entry = strings.TrimPrefix(strings.TrimPrefix(entry, "*."), ".")
 	if strings.ContainsAny(entry, " \t@:/\\?#%*<>[](){}\"'") {
 		return "", false
 	}
