@@ -4,7 +4,8 @@
 // under a suffix such as .local, and what the operator lists in IPQS_EXCLUDE. Values come from third parties, so the
 // notation is not trusted: a [Guard] refuses a value if any reading of it that a lenient parser may have is internal. It
 // reads IPv4 numbers in octal, hexadecimal and with fewer than four parts, addresses embedded in IPv6, percent encoding,
-// characters that IDNA maps to others, punycode, and several ways to end a URL's authority.
+// characters that IDNA maps to others, punycode, several ways to end a URL's authority, text around a URL or a host, and
+// comments in e-mail addresses.
 //
 // The opposite case is a host that cannot be read at all. It is sent, because IPQS refuses it, unless it has no dot: such a
 // value would be a host name of the local network to whoever resolves it.
