@@ -211,7 +211,7 @@ func numbersFromEnd(labels string, base, bits int) []byte {
 		if err != nil {
 			break
 		}
-		numbers = append(numbers, byte(n))
+		numbers = append(numbers, byte(n)) //nolint:gosec // at most 8 bits
 	}
 	return numbers
 }
