@@ -10,8 +10,8 @@ import (
 )
 
 var (
-	histories = flag.Int("histories", 0, "how many histories TestProperty_OthersKeepWhatTheyWrote tries; zero means 10,000, or 1,000 in short "+
-		"mode and with the race detector")
+	histories = flag.Int("histories", 0, "how many histories TestProperty_OthersKeepWhatTheyWrote tries; zero means 10,000, 1,000 in short mode, "+
+		"and 300 with the race detector")
 	seed = flag.Uint64("seed", 1, "the seed of its first history")
 )
 
@@ -23,7 +23,9 @@ func TestProperty_OthersKeepWhatTheyWrote(t *testing.T) {
 	n := *histories
 	switch {
 	case n > 0:
-	case testing.Short() || raceDetector:
+	case raceDetector:
+		n = 300
+	case testing.Short():
 		n = 1000
 	default:
 		n = 10_000
