@@ -154,7 +154,7 @@ func (p publisher) push(ctx context.Context, job Job) error {
 	if err != nil {
 		return fmt.Errorf("announcing %d objects: %w", len(split.Parts), err)
 	}
-	if changesEntity(job) {
+	if p.OwnWrites != nil && changesEntity(job) {
 		p.OwnWrites.add(job, p.Now())
 	}
 	if err := p.patch(ctx, job); err != nil {
