@@ -22,6 +22,9 @@ import (
 // traceQueryURL is the variable that names the query API where no flag does.
 const traceQueryURL = "TRACE_QUERY_URL"
 
+// serviceName is OpenTelemetry's variable with the name of the worker's service, which a search requires.
+const serviceName = "OTEL_SERVICE_NAME"
+
 // traceFlags are traceCommand's options.
 type traceFlags struct {
 	address, output string
@@ -29,7 +32,7 @@ type traceFlags struct {
 	timeout         time.Duration
 }
 
-// tracePage is what is told of one trace.
+// tracePage is one trace as it is shown.
 type tracePage struct {
 	TraceID string            `json:"trace_id"`
 	JobID   string            `json:"job_id,omitempty"`
@@ -43,18 +46,20 @@ type tracePage struct {
 func (p *program) traceCommand() *cobra.Command {
 	var f traceFlags
 	cmd := &cobra.Command{
-		Use:   "trace WORK_ID|TRACE_ID",
-		Short: "Show the way of one job as a waterfall, from Jaeger or Tempo",
+		Use:   "trace WORK_ID|ENTITY_ID|WORK_ID/ENTITY_ID|TRACE_ID",
+		Short: "Show the hops of a job as a waterfall, from Jaeger or Tempo",
 		Long: `trace reads the trace of a job from the query API of Jaeger (port 16686) or Tempo (port 3200) and draws it: each span below
 the one that began it, with what came of it and a bar for its time. "wait" is time in a queue, "hop" a trip through a hop,
 "attempt" one run of its stage, "send" what goes to the next queue, the rest are requests.
 
-The id of a job's trace follows from the id of its work, as OpenCTI shows it; of a playbook's job, from the job's id, which
-is in the log. Dead letters and lines of the log have the trace's own id. A replay has a trace of its own: it is listed, and
-drawn with --follow.`,
+Several jobs can share a work. With the id of a work or of an entity, the command searches for the traces of all its jobs and
+draws them. The id of a job is WORK_ID/ENTITY_ID, or what the log shows for a playbook's job, and determines the id of its trace,
+which needs no search. Dead letters and lines of the log have the trace's own id. A replay has a trace of its own: it is listed,
+and drawn with --follow.`,
 		Example: `  ipqs-worker trace work_d3a0d3a0-0000-4000-8000-000000000001_2026-01-02T03:04:05.678Z
+  ipqs-worker trace ipv4-addr--12592121-be4c-5a93-a813-5a5af16e50db
   ipqs-worker trace --url http://tempo:3200 --follow 4bf92f3577b34da6a3ce929d0e0e4736`,
-		Args: one("the id of a work or of a trace"),
+		Args: one("the id of a work, an entity, a job or a trace"),
 		RunE: func(cmd *cobra.Command, args []string) error { return p.trace(cmd.Context(), f, args[0]) },
 	}
 	flags := cmd.Flags()
@@ -69,39 +74,19 @@ func (p *program) trace(ctx context.Context, f traceFlags, which string) error {
 	if err := knownOutput(f.output); err != nil {
 		return err
 	}
-	fromEnvironment := ""
-	for _, variable := range p.environ {
-		if value, ok := strings.CutPrefix(variable, traceQueryURL+"="); ok {
-			fromEnvironment = value
-		}
-	}
 	if strings.TrimSpace(which) == "" {
-		return usage(errors.New("the id is empty: want that of a work or of a trace"))
+		return usage(errors.New("the id is empty: want that of a work, an entity, a job or a trace"))
 	}
-	base, err := tracequery.Address(cmp.Or(f.address, fromEnvironment, "http://localhost:16686"))
+	base, err := tracequery.Address(cmp.Or(f.address, p.variable(traceQueryURL), "http://localhost:16686"))
 	if err != nil {
 		return usage(fmt.Errorf("--url or %s: %w", traceQueryURL, err))
 	}
 	client := tracequery.Client{Base: base, HTTP: &http.Client{}}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	id := strings.ToLower(which)
-	if !tracequery.IsTraceID(id) {
-		id = telemetry.TraceID(which).String()
-	}
-	page, err := readTrace(ctx, client, id)
+	pages, err := readTraces(ctx, client, which, p.variable(serviceName), f.follow)
 	if err != nil {
-		return &statusError{exitFailure, explained(err, which, id, base)}
-	}
-	pages := []tracePage{page}
-	if f.follow {
-		for _, other := range page.Others {
-			more, err := readTrace(ctx, client, other)
-			if err != nil {
-				return &statusError{exitFailure, err}
-			}
-			pages = append(pages, more)
-		}
+		return &statusError{exitFailure, explained(err, which, base)}
 	}
 	if f.output == "json" {
 		if err := writeJSON(p.out, pages...); err != nil {
@@ -120,20 +105,71 @@ func (p *program) trace(ctx context.Context, f traceFlags, which string) error {
 	return nil
 }
 
+// variable returns the value of an environment variable, the last one if there are several.
+func (p *program) variable(name string) string {
+	found := ""
+	for _, variable := range p.environ {
+		if value, ok := strings.CutPrefix(variable, name+"="); ok {
+			found = value
+		}
+	}
+	return found
+}
+
+// readTraces reads the traces that an id stands for, the oldest first: that of a trace or a job, or those of all jobs of a work
+// or an entity. follow adds the other traces of their jobs.
+func readTraces(ctx context.Context, client tracequery.Client, which, service string, follow bool) ([]tracePage, error) {
+	ids, err := tracesOf(ctx, client, which, service)
+	if err != nil {
+		return nil, err
+	}
+	var pages []tracePage
+	for i := 0; i < len(ids); i++ {
+		page, err := readTrace(ctx, client, ids[i])
+		if err != nil {
+			return nil, err
+		}
+		pages = append(pages, page)
+		for _, other := range page.Others {
+			if follow && !slices.Contains(ids, other) {
+				ids = append(ids, other)
+			}
+		}
+	}
+	slices.SortStableFunc(pages, func(a, b tracePage) int { return a.Spans[0].Start.Compare(b.Spans[0].Start) })
+	return pages, nil
+}
+
+// tracesOf returns the ids of the traces that an id stands for.
+func tracesOf(ctx context.Context, client tracequery.Client, which, service string) ([]string, error) {
+	id := strings.ToLower(which)
+	switch {
+	case tracequery.IsTraceID(id):
+		return []string{id}, nil
+	case strings.Contains(which, "/"), strings.HasPrefix(which, "request-"): // a job's
+		return []string{telemetry.TraceID(which).String()}, nil
+	}
+	attribute := tracequery.AttributeWork
+	if !strings.HasPrefix(which, "work_") {
+		attribute = tracequery.AttributeEntity
+	}
+	ids, err := client.Search(ctx, service, attribute, which)
+	if err == nil && len(ids) == 0 {
+		err = tracequery.ErrNotFound
+	}
+	return ids, err
+}
+
 // explained adds what may be the reason that a trace is not there.
-func explained(err error, which, id string, base *url.URL) error {
+func explained(err error, which string, base *url.URL) error {
 	if _, ok := errors.AsType[*net.OpError](err); ok {
 		return fmt.Errorf("%w: is Jaeger or Tempo at %s? Name it with --url or %s", err, base.Redacted(), traceQueryURL)
 	}
 	if !errors.Is(err, tracequery.ErrNotFound) {
 		return err
 	}
-	text := ""
-	if which != id {
-		text = ", which follows from " + which
-	}
-	return fmt.Errorf("%w%s, at %s: has the job begun, is it sampled (OTEL_TRACES_SAMPLER), are traces sent there (OTEL_EXPORTER_OTLP_ENDPOINT)?",
-		err, text, base.Redacted())
+	return fmt.Errorf("%w of %s at %s: has the job begun, is it sampled (OTEL_TRACES_SAMPLER), are traces sent there (OTEL_EXPORTER_OTLP_ENDPOINT)?",
+		err, which, base.Redacted())
 }
 
 // readTrace reads a trace and looks for the others of its job.

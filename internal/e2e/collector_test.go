@@ -23,7 +23,6 @@ import (
 	"google.golang.org/grpc"
 
 	"opencti-ipqs-worker/internal/logtest"
-	"opencti-ipqs-worker/internal/telemetry"
 	"opencti-ipqs-worker/ipqs"
 	"opencti-ipqs-worker/ipqs/ipqstest"
 )
@@ -59,7 +58,7 @@ func TestTailSamplingKeepsWhatFailed(t *testing.T) {
 	if err := w.platform.WaitWorks(w.ctx, len(jobs)); err != nil {
 		t.Fatalf("%d of %d works are complete: %v", w.complete(), len(jobs), err)
 	}
-	broken, parked := telemetry.TraceID(jobs[brokenOf].work).String(), telemetry.TraceID(jobs[parkedOf].work).String()
+	broken, parked := jobs[brokenOf].trace(), jobs[parkedOf].trace()
 	whole := map[string]func() bool{
 		"of the job that was given up": func() bool {
 			return slices.Equal(kept.hops(broken), fiveHops[:2]) && kept.has(broken, "send lookup.poison")
@@ -82,7 +81,7 @@ func TestTailSamplingKeepsWhatFailed(t *testing.T) {
 	}
 	others := 0
 	for i, job := range jobs {
-		if i != brokenOf && i != parkedOf && len(kept.hops(telemetry.TraceID(job.work).String())) > 0 {
+		if i != brokenOf && i != parkedOf && len(kept.hops(job.trace())) > 0 {
 			others++
 		}
 	}

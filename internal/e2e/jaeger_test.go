@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"opencti-ipqs-worker/internal/logtest"
-	"opencti-ipqs-worker/internal/telemetry"
 	"opencti-ipqs-worker/internal/tracetree"
 	"opencti-ipqs-worker/ipqs"
 	"opencti-ipqs-worker/ipqs/ipqstest"
@@ -50,7 +49,7 @@ func TestJaegerShowsEachJobAsOneTrace(t *testing.T) {
 	w.operate(0, "replay", w.list()[0].ID)
 
 	for i, job := range jobs {
-		id := telemetry.TraceID(job.work).String()
+		id := job.trace()
 		last := "hop publish"
 		if i == brokenOf {
 			last = "send lookup.poison"
@@ -70,7 +69,7 @@ func TestJaegerShowsEachJobAsOneTrace(t *testing.T) {
 			}
 		}
 	}
-	broken := telemetry.TraceID(jobs[brokenOf].work).String()
+	broken := jobs[brokenOf].trace()
 	all := j.settle(w.ctx, t, len(jobs)+1)
 	var replays []jaegerTrace
 	for _, x := range all {

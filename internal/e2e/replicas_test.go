@@ -1,9 +1,9 @@
 package e2e
 
 import (
-	"fmt"
 	"path/filepath"
-	"strings"
+	"regexp"
+	"strconv"
 	"testing"
 	"time"
 
@@ -83,14 +83,19 @@ func (w *world) every(objects int, do func()) {
 	}()
 }
 
+// objectsSent is in the message of a job that was published.
+var objectsSent = regexp.MustCompile(`(\d+) objects? sent\.`)
+
 // sent adds up how many objects the works say were sent.
 func (w *world) sent() int {
 	total := 0
 	for _, work := range w.platform.Works() {
 		for _, m := range work.Messages {
-			sentences := strings.Split(m.Message, ". ")
-			var n int
-			if _, err := fmt.Sscanf(sentences[len(sentences)-1], "%d objects sent.", &n); err == nil {
+			if match := objectsSent.FindStringSubmatch(m.Message); match != nil {
+				n, err := strconv.Atoi(match[1])
+				if err != nil {
+					w.t.Error(err)
+				}
 				total += n
 			}
 		}

@@ -12,7 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"opencti-ipqs-worker/internal/opencti/openctitest"
-	"opencti-ipqs-worker/internal/telemetry"
 	"opencti-ipqs-worker/ipqs"
 	"opencti-ipqs-worker/ipqs/ipqstest"
 	"opencti-ipqs-worker/stix"
@@ -285,7 +284,7 @@ func checkTraces(t *testing.T, w *world, jobs []job) {
 	t.Helper()
 	w.whole(jobs)
 	for _, j := range jobs {
-		trace := telemetry.TraceID(j.work).String()
+		trace := j.trace()
 		if diff := cmp.Diff(fiveHops, w.collector.hops(trace)); diff != "" {
 			t.Errorf("hops of work %s (-want +got):\n%s", j.work, diff)
 		}
@@ -304,7 +303,7 @@ func checkTraces(t *testing.T, w *world, jobs []job) {
 func checkTracesAfterACrash(t *testing.T, w *world, jobs, spared []job) {
 	t.Helper()
 	for _, j := range jobs {
-		trace := telemetry.TraceID(j.work).String()
+		trace := j.trace()
 		hops := w.collector.hops(trace)
 		if len(hops) == 0 {
 			t.Errorf("work %s has no trace", j.work)
@@ -341,7 +340,7 @@ func (w *world) those(jobs []job, wanted func(openctitest.Work) bool) []job {
 func (w *world) whole(jobs []job) {
 	w.t.Helper()
 	for _, j := range jobs {
-		trace := telemetry.TraceID(j.work).String()
+		trace := j.trace()
 		if err := w.collector.wait(w.ctx, func() bool { return len(w.collector.hops(trace)) == len(fiveHops) }); err != nil {
 			w.t.Fatalf("trace of work %s has hops %v: %v", j.work, w.collector.hops(trace), err)
 		}

@@ -28,6 +28,7 @@ import (
 	"opencti-ipqs-worker/internal/freeport"
 	"opencti-ipqs-worker/internal/logtest"
 	"opencti-ipqs-worker/internal/opencti/openctitest"
+	"opencti-ipqs-worker/internal/telemetry"
 	"opencti-ipqs-worker/ipqs/ipqstest"
 	"opencti-ipqs-worker/pipeline"
 	"opencti-ipqs-worker/pipeline/pipelinetest"
@@ -307,6 +308,9 @@ type job struct {
 	openctitest.Observable
 	id, work string
 }
+
+// trace is the id of the job's trace.
+func (j job) trace() string { return telemetry.TraceID(j.work + "/" + j.id).String() }
 
 // enrich has every observable enriched.
 func (w *world) enrich(list []openctitest.Observable) []job {

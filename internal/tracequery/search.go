@@ -11,36 +11,45 @@ import (
 	"slices"
 )
 
-// The attributes that say which job a span is for, and the service that the worker's spans are of by default.
+// Attributes of the worker's spans to search for.
 const (
-	attributeJob   = "ipqs_worker.job.id"
-	defaultService = "ipqs-worker"
+	AttributeJob    = "ipqs_worker.job.id"
+	AttributeWork   = "opencti.work.id"
+	AttributeEntity = "opencti.entity.id"
 )
+
+// defaultService is the service of the worker's spans unless it is configured otherwise.
+const defaultService = "ipqs-worker"
 
 // Job returns the id of the job that the spans are about, and the name of their service; "" where they do not say.
 func Job(spans []Span) (id, service string) {
 	for _, s := range spans {
-		if id = s.Attributes[attributeJob]; id != "" {
+		if id = s.Attributes[AttributeJob]; id != "" {
 			return id, s.Service
 		}
 	}
 	return "", ""
 }
 
-// OfJob looks for all traces of a job of a service, "" for the usual one: the first one, and one for each replay of its dead
-// letter. How far back it looks, and how soon it finds what is new, is the query API's own choice.
+// OfJob returns the ids of all traces of a job: the first one, and one for each replay of its dead letter. See [Client.Search].
 func (c Client) OfJob(ctx context.Context, service, job string) ([]string, error) {
+	return c.Search(ctx, service, AttributeJob, job)
+}
+
+// Search returns the ids of the traces, at most 20, that have a span of the service with this value of an attribute. An empty
+// service is "ipqs-worker". The query API determines how far back it looks and how soon it finds new traces.
+func (c Client) Search(ctx context.Context, service, attribute, value string) ([]string, error) {
 	if service == "" {
 		service = defaultService
 	}
-	tags, err := json.Marshal(map[string]string{attributeJob: job})
+	tags, err := json.Marshal(map[string]string{attribute: value})
 	if err != nil {
-		return nil, fmt.Errorf("looking for the job's traces: %w", err)
+		return nil, fmt.Errorf("searching for traces with %s: %w", attribute, err)
 	}
 	jaeger := c.Base.JoinPath("api", "traces")
 	jaeger.RawQuery = url.Values{"service": {service}, "tags": {string(tags)}, "limit": {"20"}, "lookback": {"30d"}}.Encode()
 	tempo := c.Base.JoinPath("api", "search")
-	tempo.RawQuery = url.Values{"tags": {fmt.Sprintf("%s=%q", attributeJob, job)}, "limit": {"20"}}.Encode()
+	tempo.RawQuery = url.Values{"tags": {fmt.Sprintf("%s=%q", attribute, value)}, "limit": {"20"}}.Encode()
 	var found struct {
 		Data []struct {
 			TraceID string `json:"traceID"`
@@ -54,7 +63,7 @@ func (c Client) OfJob(ctx context.Context, service, job string) ([]string, error
 		err = c.read(ctx, tempo, &found)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("looking for the job's traces: %w", err)
+		return nil, fmt.Errorf("searching for traces with %s: %w", attribute, err)
 	}
 	var ids []string
 	for _, list := range [][]struct {
