@@ -165,3 +165,36 @@ func runShared(t *testing.T, r *rig, pair [2]string, order []int, value, before 
 	}
 	return want
 }
+
+// TestWorksThatTwoJobsEqualize: objects that came twice were counted between a job's look at the work and its announcement, so
+// that more are imported than expected. Both jobs find that at the same time, and the work is complete all the same.
+func TestWorksThatTwoJobsEqualize(t *testing.T) {
+	t.Parallel()
+	onEach(t, releases, func(t *testing.T, r *rig) {
+		if !r.has.Tracked {
+			return // nothing is counted there
+		}
+		one, other := r.sharing("198.51.100.1", "198.51.100.2")
+		a, b := &shared{r: r, job: again(one), name: "a", objects: 4}, &shared{r: r, job: again(other), name: "b", objects: 1}
+		imported := func(n int) {
+			t.Helper()
+			r.wait("the import", func() bool { w, _ := r.platform.Work(one.WorkID); return w.Imported == n })
+		}
+		a.received()
+		a.announce()
+		r.platform.Before("WorkAnnounce", func() { // of b
+			a.push()
+			a.push()
+			imported(2 * a.objects)
+		})
+		b.announce()
+		b.push()
+		imported(2*a.objects + b.objects)
+		if w, _ := r.platform.Work(one.WorkID); !r.has.AtLeast && r.since("5.12.0") && w.Status == "complete" {
+			t.Fatalf("work = %+v, want it open: else this shows nothing", w)
+		}
+		r.platform.Before("WorkExpect", a.processed) // in the middle of what b does
+		b.processed()
+		r.ended(one, a.objects+b.objects)
+	})
+}

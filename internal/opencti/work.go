@@ -214,22 +214,40 @@ func (w *Works) complete(ctx context.Context, workID string, due func(*work) boo
 		return err
 	case has.AtLeast && (has.Tracked || has.CloseByReport):
 		return w.report(ctx, workID, 1)
-	}
-	if expected, processed := found.Tracking.Expected, found.Tracking.Processed; has.Tracked { // both have to be equal, and not zero
-		if processed == 0 {
-			if err := w.report(ctx, workID, 1); err != nil {
-				return err
-			}
-			processed = 1
-		}
-		if more := processed - expected; more > 0 {
-			if gone, err := w.tell(ctx, opWorkExpect, map[string]any{"id": workID, "expectations": more}); err != nil || gone {
-				return err
-			}
-		}
+	case has.Tracked:
+		return w.equalize(ctx, workID, found)
 	}
 	_, err = w.tell(ctx, opWorkProcessed, map[string]any{"id": workID, "message": allEnded, "inError": false})
 	return err
+}
+
+// equalizeSteps bounds the steps of one job that equalizes the counters of a work, while other jobs may do the same.
+const equalizeSteps = 10
+
+// equalize completes a work of a release that requires as many imported objects as expected ones, and at least one. It adds what
+// is missing and reads the work after each step: other jobs may equalize at the same time and add too much, but a report that
+// makes the numbers equal completes the work.
+func (w *Works) equalize(ctx context.Context, workID string, found *work) error {
+	for range equalizeSteps {
+		var err error
+		switch excess := found.Tracking.Processed - found.Tracking.Expected; {
+		case found.Tracking.Processed == 0:
+			err = w.report(ctx, workID, 1)
+		case excess < 0:
+			err = w.report(ctx, workID, -excess)
+		case excess > 0:
+			_, err = w.tell(ctx, opWorkExpect, map[string]any{"id": workID, "expectations": excess})
+		default:
+			_, err = w.tell(ctx, opWorkProcessed, map[string]any{"id": workID, "message": allEnded, "inError": false})
+		}
+		if err != nil {
+			return err
+		}
+		if found, err = w.read(ctx, workID); err != nil || found == nil || found.Status == statusComplete {
+			return err
+		}
+	}
+	return nil
 }
 
 // report reports objects as done that nothing else reports.
