@@ -170,9 +170,9 @@ func (p *Pipeline) only(msg *message.Message, hop Hop, trip *trip) (mine bool, e
 func (p *Pipeline) drop(msg *message.Message, hop Hop, trip *trip) {
 	ctx := msg.Context()
 	trip.fate = dropped
-	p.meters.dropped.Add(ctx, 1, p.meters.labels.of(LabelHop.String(hop.Name()), LabelReason.String(droppedAsCopy)))
+	p.meters.dropped.Add(ctx, 1, p.meters.labels.of(LabelHop.String(hop.Name()), LabelReason.String(string(stages.ReasonCopy))))
 	attrs := []slog.Attr{
-		slog.String("hop", hop.Name()), slog.String("job", trip.job.ID), slog.String("reason", droppedAsCopy),
+		slog.String("hop", hop.Name()), slog.String("job", trip.job.ID), slog.String("reason", string(stages.ReasonCopy)),
 	}
 	if r := trip.job.Request; r != nil {
 		attrs = append(attrs, slog.String("work", r.WorkID), slog.String("entity", r.EntityID))

@@ -44,9 +44,6 @@ const (
 	deliveryAgain = "redelivery" // somebody had it before and did not acknowledge it
 )
 
-// droppedAsCopy is the value of [LabelReason] of a dropped message: another copy of its job has ended in this process.
-const droppedAsCopy = "copy"
-
 // meters are the pipeline's instruments. Prometheus shows their names with underscores, units and _total:
 // ipqs_worker_hop_duration_seconds, ipqs_worker_retries_total.
 type meters struct {
@@ -151,7 +148,7 @@ func (m *meters) begin(ctx context.Context, hops []Hop, only []string) {
 		name := metric.WithAttributes(LabelHop.String(hop.Name()))
 		m.inFlight.Add(ctx, 0, name)
 		m.redelivered.Add(ctx, 0, name)
-		m.dropped.Add(ctx, 0, metric.WithAttributes(LabelHop.String(hop.Name()), LabelReason.String(droppedAsCopy)))
+		m.dropped.Add(ctx, 0, metric.WithAttributes(LabelHop.String(hop.Name()), LabelReason.String(string(stages.ReasonCopy))))
 		for _, fault := range []stages.Fault{ // that rules ask for
 			{Class: stages.AccountWide, Reason: stages.ReasonAuth},
 			{Class: stages.Permanent, Reason: stages.ReasonCapability},

@@ -60,6 +60,7 @@ const (
 	ReasonNetwork        Reason = "network"         // a network of more than one address
 	ReasonRecent         Reason = "recent"          // enriched a short while ago, and nobody asked for it again
 	ReasonAnswered       Reason = "answered"        // a playbook's step that has its answer, or waits no more
+	ReasonCopy           Reason = "copy"            // another copy of the job has ended in this process; its message is dropped
 	ReasonCircuitOpen    Reason = "circuit_open"    // our breaker holds lookups back
 	ReasonBroker         Reason = "broker"          // RabbitMQ did not take or route a message
 	ReasonContract       Reason = "contract"        // OpenCTI refused what we sent
@@ -77,7 +78,7 @@ func Reasons() []Reason {
 		ReasonAuth, ReasonCapability, ReasonInvalidValue, ReasonNotFound, ReasonDeleted, ReasonOutdated, ReasonOwnUpdate,
 		ReasonMalformed, ReasonUnsupported,
 		ReasonEmpty, ReasonTooLarge, ReasonScope, ReasonTLP, ReasonPrivate, ReasonInternalName, ReasonExcluded, ReasonNetwork,
-		ReasonRecent, ReasonAnswered, ReasonCircuitOpen, ReasonBroker, ReasonContract, ReasonPanic, ReasonCrashLoop,
+		ReasonRecent, ReasonAnswered, ReasonCopy, ReasonCircuitOpen, ReasonBroker, ReasonContract, ReasonPanic, ReasonCrashLoop,
 		ReasonPending, ReasonStopping, ReasonOther,
 	}
 }

@@ -41,8 +41,9 @@ func TestTheDocumentsAtTheirWord(t *testing.T) {
 			reader := w.reader(root)
 			w.jobsBefore()
 			script := strings.NewReplacer(":9095", ":"+reader.port, ":9096", ":"+reader.debug, letterOfTheExamples, reader.letter()).Replace(d.Script())
+			work := w.platform.Works()[0]
 			cmd := exec.CommandContext(w.ctx, "bash", "-c", script)
-			cmd.Dir, cmd.Env = reader.dir, append(reader.env, "WORK_ID="+w.platform.Works()[0].ID)
+			cmd.Dir, cmd.Env = reader.dir, append(reader.env, "WORK_ID="+work.ID, "ENTITY_ID="+work.EntityID)
 			cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // what it left in the background goes too
 			var out logtest.Log
 			cmd.Stdout, cmd.Stderr = &out, &out
