@@ -175,6 +175,9 @@ func (g Guard) domains(value string) *RefusedError {
 		}
 		return nil
 	}
+	if len(parts) > maxReadings {
+		return tooLong()
+	}
 	for _, domain := range parts[1:] {
 		// A domain ends where a list has its delimiter, but white space within it is allowed (RFC 5322, section 4.4).
 		for _, reading := range []string{cutList(domain), domain} {
@@ -245,11 +248,15 @@ func withoutTag(text string) string {
 	return text
 }
 
+func tooLong() *RefusedError {
+	return refused(Private, "the host is too long or encoded too often to be read, so it may be an internal address")
+}
+
 // inspect refuses a value if one reading of it is a host that must not be named outside.
 func (g Guard) inspect(value string) *RefusedError {
 	all, ok := readings(value)
 	if !ok {
-		return refused(Private, "the host is too long or encoded too often to be read, so it may be an internal address")
+		return tooLong()
 	}
 	for _, reading := range all {
 		if refusal := g.host(reading); refusal != nil {

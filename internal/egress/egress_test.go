@@ -93,6 +93,15 @@ func TestCheck_RefusesHostsThatAreTooLong(t *testing.T) {
 	}
 }
 
+// An e-mail address with more domains than anybody reads is not sent.
+func TestCheck_RefusesEmailAddressesWithTooManyDomains(t *testing.T) {
+	t.Parallel()
+	_, refusal := egress.Guard{}.Check("Email-Addr", "joe"+strings.Repeat("@example.com", 1<<16))
+	if refusal == nil || refusal.Cause != egress.Private {
+		t.Errorf("Check() = %v, want it refused as %s", refusal, egress.Private)
+	}
+}
+
 // Nothing of a value may reach a log by way of the reason.
 func TestRefusal_DoesNotRepeatTheValue(t *testing.T) {
 	t.Parallel()

@@ -112,19 +112,22 @@ func validPort(host string) bool {
 // WithoutCredentials returns the URL without user name and password; one without them stays exactly as it is.
 func WithoutCredentials(value string) string { return stripped(value, maxReadings) }
 
-// stripped is WithoutCredentials for a value that is at most so many URLs within each other; readings refuses others.
+// stripped is WithoutCredentials for a value that is at most so many URLs within each other; readings refuses others
+// and those whose host is longer than maxHost.
 func stripped(value string, nested int) string {
 	s := split(value, browserDelimiters)
 	switch {
 	case nested == 0, addressScheme.MatchString(s.scheme) && !strings.Contains(strings.TrimPrefix(s.userinfo, s.scheme), ":"):
 		return value
-	case s.scheme != "" && (anyScheme.MatchString(s.rest) || schemeSlashes.MatchString(s.rest)):
+	case s.scheme != "" && len(s.host) <= maxHost && (anyScheme.MatchString(s.rest) || schemeSlashes.MatchString(s.rest)):
 		if inner := stripped(s.rest, nested-1); inner != s.rest {
 			return s.scheme + inner
 		}
 		return value
 	case s.userinfo == "":
 		return value
+	case len(s.host) > maxHost:
+		return s.before + s.host + s.after
 	default:
 		return stripped(s.before+s.host+s.after, nested-1) // what is left may be read to have others
 	}
