@@ -9,6 +9,8 @@ import (
 	"net/mail"
 	"net/netip"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -166,9 +168,32 @@ var (
 	phoneNoise = strings.NewReplacer(" ", "", "(", "", ")", "", ".", "", "-", "", "+", "")
 )
 
-// looksPhone takes a plus, or nothing but seven digits and more; what has three dots was meant as an address.
+// looksPhone takes a plus, or nothing but seven digits and more; what contains an IPv4 address was meant as one.
 func looksPhone(v string) bool {
-	return phoneLike.MatchString(v) && (strings.HasPrefix(v, "+") || strings.Count(v, ".") != 3 && len(phoneNoise.Replace(v)) >= 7)
+	if !phoneLike.MatchString(v) || strings.HasPrefix(v, "+") {
+		return phoneLike.MatchString(v)
+	}
+	groups := strings.FieldsFunc(v, func(r rune) bool { return r != '.' && (r < '0' || r > '9') })
+	return strings.Count(v, ".") != 3 && len(phoneNoise.Replace(v)) >= 7 && !slices.ContainsFunc(groups, likeIPv4)
+}
+
+// likeIPv4 reports whether numbers with dots are an IPv4 address of two, three or four parts, of which the last one fills the
+// remaining bytes (inet_aton).
+func likeIPv4(group string) bool {
+	parts := strings.Split(group, ".")
+	if len(parts) < 2 || len(parts) > 4 {
+		return false
+	}
+	for i, part := range parts {
+		bits := 8
+		if i == len(parts)-1 {
+			bits = 32 - 8*i
+		}
+		if _, err := strconv.ParseUint(part, 10, bits); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 func isPhone(v string) bool {
