@@ -64,6 +64,10 @@ func split(value, delimiters string) structure {
 		}
 	}
 	s.host, s.after = cutAny(value[len(s.before):], delimiters)
+	if strings.ContainsFunc(s.host, separatesItems) { // two URLs: the first one is the text in front of the second one
+		s.before += behindText(value[len(s.before):])
+		s.host, s.after = cutAny(value[len(s.before):], delimiters)
+	}
 	if end := endOfUser(s.host); end > 0 {
 		s.userinfo, s.host = s.host[:end], s.host[end:]
 	} else if !validPort(s.host) {

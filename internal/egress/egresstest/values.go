@@ -64,7 +64,8 @@ func Refused() []Value {
 	add(egress.Private, "Url",
 		"\u200bhttp://10.0.0.1/", "\ufeffhttp:/10.0.0.1/", "ｈttp://10.0.0.1/", "h\u00adttp://10.0.0.1/", "http：//10.0.0.1/",
 		"http: //10.0.0.1/", "http:/ /10.0.0.1/", "URL: http://10.0.0.1/", "a.example=http://10.0.0.1/", "see a.example: http://10.0.0.1/",
-		"hxxp[://]10.0.0.1/", "http[:]//10.0.0.1/", "http:[//]10.0.0.1/", "10.0.0.1 http://example.com/", "http:[::]//example.com/")
+		"hxxp[://]10.0.0.1/", "http[:]//10.0.0.1/", "http:[//]10.0.0.1/", "10.0.0.1 http://example.com/", "http:[::]//example.com/",
+		"http://example.com http://10.0.0.1/", "http://10.0.0.1, http://example.com/", "http://example.com,https://u:p@10.0.0.1/")
 	add(egress.InternalName, "Url",
 		"\u200bhttps://wiki.corp/", "https://wiki.co\u3164rp/", "https://wiki.co\u17b4rp/", "wiki.corp: https://example.com/")
 	add(egress.Private, "Url",
@@ -168,6 +169,7 @@ func Allowed() []Value {
 	changed("Url", "https://user:secret%2540example.com/18", "https://example.com/18")
 	changed("Url", "https%253A%252F%252Fuser%253Asecret%2540example.com%252F19", "example.com%252F19")
 	changed("Url", "sip:user:secret@example.com", "sip:example.com")
+	changed("Url", "https://a:b@a.example https://user:secret@example.com/24", "https://a.example https://example.com/24")
 	add("Url", "sip:user@example.com", "<https://example.com/20>", "https://example.com://22", "git::https://example.com/23")
 	add("Email-Addr",
 		"user@example.com", "User.Name+tag@Example.COM", "o'brien@example.com", `"a b"@example.com`, `"a@b"@example.com`, "user@sub.example.co.uk",
