@@ -3,6 +3,7 @@ package opencti
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 )
 
@@ -72,12 +73,7 @@ func (r reports) open() int { return max(r.announced-r.settled, 0) }
 
 // endedWith reports whether the job has ended with this message.
 func (r reports) endedWith(message string) bool {
-	for _, text := range r.texts {
-		if text == message {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.texts, message)
 }
 
 // of returns the reports of the job on an entity.

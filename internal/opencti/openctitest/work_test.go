@@ -2,6 +2,9 @@ package openctitest
 
 import (
 	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 )
 
@@ -123,5 +126,107 @@ func TestWaitWorksWaitsForTheEnd(t *testing.T) {
 	edit(t, p, id, `toProcessed(message: "done", inError: false)`)
 	if err := p.WaitWorks(t.Context(), 1); err != nil {
 		t.Errorf("WaitWorks() = %v, want nil", err)
+	}
+}
+
+// TestShareWorks: jobs share works on request, of which the platform keeps the latest entity; else each has a work of its own.
+func TestShareWorks(t *testing.T) {
+	t.Parallel()
+	p, broker := registered(t, "")
+	p.ShareWorks(2)
+	var works []string
+	for i := range 6 {
+		if i == 4 {
+			p.ShareWorks(0)
+		}
+		work, _ := enrich(t, p, broker, fmt.Sprintf("198.51.100.%d", i+1))
+		works = append(works, work)
+	}
+	for i, shared := range map[int]bool{1: true, 2: false, 3: true, 4: false, 5: false} {
+		if (works[i] == works[i-1]) != shared {
+			t.Errorf("works = %q, want job %d to share that of the job before: %t", works, i, shared)
+		}
+	}
+	first, _ := p.Work(works[0])
+	if want := standard("ipv4-addr", map[string]any{"value": "198.51.100.2"}); first.Jobs != 2 || first.EntityID != want {
+		t.Errorf("work = %+v, want two jobs and the entity of the second one, %s", first, want)
+	}
+}
+
+// TestReceivedAfterTheEnd: toReceived of another job reopens a completed work. It stays open until something completes it again.
+func TestReceivedAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	p, broker := registered(t, "6.9.5")
+	id, _ := enrich(t, p, broker, "198.51.100.7")
+	edit(t, p, id, `toReceived(message: "first")`)
+	edit(t, p, id, `toProcessed(message: "done", inError: false)`)
+	edit(t, p, id, `toReceived(message: "second")`)
+	if w, _ := p.Work(id); w.Status != statusProgress {
+		t.Errorf("work = %+v, want it reopened", w)
+	}
+	edit(t, p, id, `toProcessed(message: "done", inError: false)`)
+	if w, _ := p.Work(id); w.Status != statusComplete {
+		t.Errorf("work = %+v, want it complete", w)
+	}
+}
+
+// TestAnnouncedAfterTheEnd: before 7.260428 the end of the first job deletes the counters. What another job announces then is
+// counted from zero, and the work completes with half of what its jobs announced.
+func TestAnnouncedAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	p, broker := registered(t, "6.7.5")
+	id, _ := enrich(t, p, broker, "198.51.100.7")
+	for range 2 {
+		edit(t, p, id, `toReceived(message: "m")`)
+		edit(t, p, id, "addExpectations(expectations: 2)")
+		edit(t, p, id, "reportExpectation")
+		edit(t, p, id, "reportExpectation")
+		edit(t, p, id, `toProcessed(message: "done", inError: false)`)
+	}
+	if w, _ := p.Work(id); w.Status != statusComplete || w.Expected != 4 || w.Processed != 2 {
+		t.Errorf("work = %+v, want it complete with 2 of 4", w)
+	}
+}
+
+// TestSetRestarting: while the platform restarts every request gets 503, and the jobs whose post was cut off are posted again
+// afterwards; what is stored remains.
+func TestSetRestarting(t *testing.T) {
+	t.Parallel()
+	p, _ := platform(t, "")
+	posts, release := make(chan struct{}, 10), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		posts <- struct{}{}
+		select {
+		case <-release:
+			w.WriteHeader(http.StatusAccepted)
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(server.Close)
+	if _, code, message := ask(t, p, register, listening(server.URL)); code != "" {
+		t.Fatalf("registration refused: %s %s", code, message)
+	}
+	id := p.AddObservable(Observable{Type: "IPv4-Addr", Value: "198.51.100.7"})
+	if _, err := p.Enrich(t.Context(), id, Manual); err != nil {
+		t.Fatal(err)
+	}
+	<-posts
+	p.SetRestarting(true)
+	if err := p.Wait(t.Context(), func() bool { return len(p.CallbackAnswers()) == 1 }); err != nil || p.CallbackAnswers()[0].Err == nil {
+		t.Errorf("answers = %+v, %v, want the post to be cut off", p.CallbackAnswers(), err)
+	}
+	recorder := httptest.NewRecorder()
+	p.ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, "/graphql", http.NoBody))
+	if recorder.Code != http.StatusServiceUnavailable {
+		t.Errorf("status of a request = %d, want 503", recorder.Code)
+	}
+	close(release)
+	p.SetRestarting(false)
+	<-posts
+	if err := p.Wait(t.Context(), func() bool { return len(p.CallbackAnswers()) == 2 }); err != nil || p.CallbackAnswers()[1].Status != http.StatusAccepted {
+		t.Errorf("answers = %+v, %v, want the job accepted", p.CallbackAnswers(), err)
+	}
+	if works := p.Works(); len(works) != 1 {
+		t.Errorf("%d works, want the one from before", len(works))
 	}
 }
