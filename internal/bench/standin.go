@@ -175,6 +175,8 @@ func (s *Standins) graphQL(w http.ResponseWriter, r *http.Request, began time.Ti
 		answer = []byte(`{"data":{"about":{"version":"` + Version + `"}}}`)
 	case strings.Contains(request.Query, "pingConnector"):
 		answer = []byte(`{"data":{"pingConnector":{"connector_state":""}}}`)
+	case name == "Work":
+		answer = []byte(`{"data":{"work":{"status":"wait","processed_time":null,"tracking":{},"messages":[],"errors":[]}}}`)
 	case strings.Contains(request.Query, "labelAdd"):
 		answer = []byte(`{"data":{"labelAdd":{"id":"5b0a6c44-8f4c-4f0e-9b0a-0a4b8a1f8f0e"}}}`)
 	default:

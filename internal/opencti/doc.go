@@ -7,7 +7,7 @@
 //	about, register, ping       client.go, connector.go   who we are, who we talk to, that we live
 //	a job message arrives       message.go                [DecodeRequest]
 //	the entity is read          entity.go, tlp.go         [Client.Entity], [StrictestTLP]
-//	the work is told            work.go                   [Works]: received, announced, processed or failed
+//	the work gets its reports   work.go, workstate.go     [Works]: received, announced, processed or failed
 //	objects are published       push.go                   [PushMessage], one object in each
 //	or a playbook is answered   playbook.go               [Client.AnswerPlaybook]: never both
 //
@@ -15,7 +15,8 @@
 // (version.go) and used everywhere else as a plain [Capabilities] value. The GraphQL documents are the files of
 // operations/, one operation in each; operation.go declares in which releases each is valid.
 //
-// Three rules of the platform shape the API. A work counts: addExpectations, then publish, then toProcessed, in this order
+// Four rules of the platform shape the API. Several jobs can share a work id, so a job is identified by work and entity
+// ([Request.Key], [WorkJob]). A work counts: addExpectations, then publish, then toProcessed, in this order
 // ([Works.Announce] returns before the caller publishes). From 6.8.7 to before 7.260510 the platform may forget a work's
 // counters while its objects still wait, and its importer then drops them: there works are not counted at all
 // ([Capabilities].Tracked). A playbook's job has no work: it is answered exactly once, with a whole bundle, even on failure;
