@@ -82,6 +82,7 @@ func (*stub) Received(context.Context, opencti.WorkJob, string) error { return n
 func (*stub) Processed(context.Context, opencti.WorkJob, string, opencti.WorkState) error {
 	return nil
 }
+
 func (*stub) Announce(context.Context, opencti.WorkJob, int) (opencti.WorkState, error) {
 	return opencti.WorkState{Tracked: true}, nil
 }
