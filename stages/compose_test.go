@@ -132,6 +132,8 @@ func TestCompose_writesWhatChanged(t *testing.T) {
 	revoked := func(expired bool, score int) func(*KnownIndicator) {
 		return func(i *KnownIndicator) { i.Revoked, i.Expired, i.Score = true, expired, &score }
 	}
+	describedAsWithdrawn := "IPQS: LOW, score 10 of 100 (likely legitimate). Findings: no findings. Queried 2026-03-04T05:06:07Z." +
+		" Withdrawn 2026-03-04T05:06:07Z: the score fell below the threshold for indicators."
 	withdrawn := func(s State) State { s.Note.Withdrawn = true; return s }
 	byOther := labelled(90)
 	byOther.Author = &opencti.Reference{ID: "other", StandardID: otherAuthor}
@@ -235,7 +237,8 @@ func TestCompose_writesWhatChanged(t *testing.T) {
 			want:  []string{"ipv4-addr 10 " + low, "indicator 10 " + low + " benign revoked confidence 50", "note with indicator"},
 			changes: Changes{
 				Labels:    []LabelOn{{ipv4().StandardID, opencti.Label{ID: critical, Value: critical}}, {riskIndicator, opencti.Label{ID: "own", Value: critical}}},
-				Indicator: riskIndicator, Patch: opencti.IndicatorPatch{RemoveTypes: []string{typeMalicious}, Revoke: true},
+				Indicator: riskIndicator,
+				Patch:     opencti.IndicatorPatch{RemoveTypes: []string{typeMalicious}, Revoke: true, Description: describedAsWithdrawn},
 			},
 			says: "withdrawn",
 		},
@@ -245,13 +248,19 @@ func TestCompose_writesWhatChanged(t *testing.T) {
 			want:  []string{"ipv4-addr 10 " + low, "indicator 10 " + low + " benign revoked confidence 50", "note with indicator"},
 			changes: Changes{
 				Labels:    []LabelOn{{ipv4().StandardID, opencti.Label{ID: critical, Value: critical}}, {riskIndicator, opencti.Label{ID: "own", Value: critical}}},
-				Indicator: riskIndicator, Patch: opencti.IndicatorPatch{RemoveTypes: []string{typeMalicious}, Revoke: true},
+				Indicator: riskIndicator,
+				Patch:     opencti.IndicatorPatch{RemoveTypes: []string{typeMalicious}, Revoke: true, Description: describedAsWithdrawn},
 			},
 			says: "withdrawn",
 		},
 		{
 			name: "withdrawn, and still below", entity: labelled(10, low), answer: `{"fraud_score":10}`,
 			state: withdrawn(afterVerdict(10, ownIndicator(10, revoked(false, 10)))), want: []string{"note with indicator"}, says: "withdrawn",
+		},
+		{
+			name: "withdrawn as its description says, and still below", entity: labelled(10, low), answer: `{"fraud_score":10}`,
+			state: afterVerdict(10, ownIndicator(10, func(i *KnownIndicator) { i.Revoked, i.Withdrawn = true, true })),
+			want:  []string{"note with indicator"}, says: "withdrawn",
 		},
 		{
 			name: "withdrawn, and no score", entity: labelled(10, low), answer: `{}`,

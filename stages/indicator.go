@@ -72,6 +72,7 @@ func (b *builder) indicator() (indicatorPlan, error) {
 		if i.Revoked {
 			// OpenCTI ignores revoked in an import and computes it from valid_until, which has to be later than valid_from.
 			i.ValidFrom, i.ValidUntil = stix.Timestamp(b.at.Add(-time.Second)), stix.Timestamp(b.at)
+			i.Description += withdrawal(b.state.ReadAt)
 		}
 		b.add(i)
 	}
@@ -129,7 +130,9 @@ func (b *builder) update(known *KnownIndicator, wanted bool) (send, revoke bool,
 		return false, false, ""
 	case !wanted:
 		if !known.Revoked {
-			b.changes.Indicator, b.changes.Patch.Revoke = known.ID, true // an import with a score that it has had is ignored
+			// An import with a score that it has had is ignored.
+			b.changes.Indicator, b.changes.Patch.Revoke = known.ID, true
+			b.changes.Patch.Description = indicatorDescription(b.job.Verdict, b.job.Risk) + withdrawal(b.state.ReadAt)
 		}
 		return changed || !known.Revoked, true, indicatorWithdrawn
 	case !known.Revoked:
@@ -138,13 +141,13 @@ func (b *builder) update(known *KnownIndicator, wanted bool) (send, revoke bool,
 		// It restarts at the score that its decay began with. The import that follows gives it the new score, or is ignored where
 		// the worker has given that score before.
 		b.changes.Indicator, b.changes.Patch.Restore = known.ID, true
-		return changed || known.Base == nil || *known.Base != score, false, ""
+		return changed || known.Withdrawn || known.Base == nil || *known.Base != score, false, ""
 	}
 }
 
 // withdrawn reports whether the worker itself revoked the indicator.
 func (b *builder) withdrawn(known *KnownIndicator) bool {
-	return known.Revoked && !known.Expired && b.state.Note != nil && b.state.Note.Withdrawn
+	return known.Revoked && !known.Expired && (known.Withdrawn || b.state.Note != nil && b.state.Note.Withdrawn)
 }
 
 // rescored reports whether the verdict gives the indicator another score than the last one did. OpenCTI accepts each score of

@@ -3,6 +3,7 @@ package stages
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"opencti-ipqs-worker/internal/egress"
 	"opencti-ipqs-worker/internal/opencti"
@@ -94,6 +95,25 @@ func indicatorDescription(v *Verdict, risk *Risk) string {
 		text += ", request " + escape(string(id))
 	}
 	return text + "."
+}
+
+// withdrawalMark begins, and withdrawalReason ends, what [withdrawal] writes.
+const (
+	withdrawalMark   = " Withdrawn "
+	withdrawalReason = ": the score fell below the threshold for indicators."
+)
+
+// withdrawal ends the description of an indicator that the worker revokes. It tells the next job that no person revoked it.
+func withdrawal(at time.Time) string { return withdrawalMark + instant(at) + withdrawalReason }
+
+// withdrawnAt returns the time that [withdrawal] wrote at the end of a description, and false where it did not.
+func withdrawnAt(description string) (time.Time, bool) {
+	text, ok := strings.CutSuffix(strings.TrimSpace(description), withdrawalReason)
+	if !ok {
+		return time.Time{}, false
+	}
+	at, err := time.Parse(instantLayout, text[strings.LastIndex(text, " ")+1:])
+	return at, err == nil && strings.HasSuffix(text, withdrawalMark+instant(at))
 }
 
 func (t theme) write(b *strings.Builder) {

@@ -250,7 +250,7 @@ func TestPublish_changes(t *testing.T) {
 	}
 	want := []string{
 		"label L #010203", "announce work_1 2 objects", "unlabel url--1 7 draft", "unlabel indicator--1 8 draft",
-		"patch indicator--1 {RemoveTypes:[benign] Revoke:false Restore:false} draft",
+		"patch indicator--1 {RemoveTypes:[benign] Revoke:false Restore:false Description:} draft",
 	}
 	if diff := cmp.Diff(want, p.calls[:min(len(p.calls), len(want))]); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)

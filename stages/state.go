@@ -52,9 +52,11 @@ type KnownIndicator struct {
 	Revoked    bool `json:"revoked,omitempty"`
 	// Expired says that OpenCTI's decay manager revoked it. False means that a person or a source did, or that it cannot be
 	// told.
-	Expired bool            `json:"expired,omitempty"`
-	Types   []string        `json:"types,omitempty"`
-	Labels  []opencti.Label `json:"labels,omitempty"`
+	Expired bool `json:"expired,omitempty"`
+	// Withdrawn says that its description names the worker's own revocation as the last one.
+	Withdrawn bool            `json:"withdrawn,omitempty"`
+	Types     []string        `json:"types,omitempty"`
+	Labels    []opencti.Label `json:"labels,omitempty"`
 }
 
 // KnownNote is the worker's note about the entity.
@@ -190,7 +192,7 @@ func newState(found opencti.State, q opencti.StateQuery, readAt time.Time) State
 		state.Indicator = &KnownIndicator{
 			ID: i.StandardID, Own: own(i.Author, found.Author), Linked: i.Linked,
 			Score: i.Score, Base: i.BaseScore, Confidence: i.Confidence,
-			Revoked: i.Revoked, Expired: expired(i), Types: i.Types, Labels: i.Labels,
+			Revoked: i.Revoked, Expired: expired(i), Withdrawn: withdrawn(i), Types: i.Types, Labels: i.Labels,
 		}
 		if state.Indicator.Base == nil {
 			state.Indicator.Base = i.Score
@@ -225,6 +227,17 @@ func expired(i *opencti.Indicator) bool {
 		return false
 	}
 	return i.Decay[len(i.Decay)-1].At.After(i.ValidUntil.Add(time.Second))
+}
+
+// revocationDelay is how much later than the withdrawal in a description, by OpenCTI's clock, the worker's revocation can be.
+const revocationDelay = 5 * time.Minute
+
+// withdrawn reports whether the last revocation of an indicator is the one that its description names. The description is
+// changed by the same edit that revokes, while the note has to wait for its import. OpenCTI sets the end of the validity
+// to the time of a revocation: a later one is another's.
+func withdrawn(i *opencti.Indicator) bool {
+	at, ok := withdrawnAt(i.Description)
+	return ok && i.Revoked && !i.ValidUntil.After(at.Add(revocationDelay))
 }
 
 // stateAge is how old the state may be when a job is published. A job can wait for hours before that.

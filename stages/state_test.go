@@ -137,6 +137,32 @@ func TestExpired(t *testing.T) {
 	}
 }
 
+// TestWithdrawn: the worker revoked an indicator when its description says so, and nobody revoked it after that.
+func TestWithdrawn(t *testing.T) {
+	t.Parallel()
+	const findings = "IPQS: LOW, score 10 of 100 (likely legitimate). Findings: no findings."
+	text := findings + withdrawal(at)
+	for _, tt := range []struct {
+		name string
+		i    opencti.Indicator
+		want bool
+	}{
+		{"by the worker", opencti.Indicator{Revoked: true, ValidUntil: at.Add(time.Minute), Description: text}, true},
+		{"and imported with the time of the answer", opencti.Indicator{Revoked: true, ValidUntil: at.Add(-time.Hour), Description: text}, true},
+		{"stripped by OpenCTI", opencti.Indicator{Revoked: true, ValidUntil: at, Description: text + "\n"}, true},
+		{"by a person, later", opencti.Indicator{Revoked: true, ValidUntil: at.Add(time.Hour), Description: text}, false},
+		{"by a person", opencti.Indicator{Revoked: true, ValidUntil: at, Description: findings}, false},
+		{"valid", opencti.Indicator{ValidUntil: at.Add(-time.Hour), Description: text}, false},
+		{"no description", opencti.Indicator{Revoked: true, ValidUntil: at}, false},
+		{"no time", opencti.Indicator{Revoked: true, ValidUntil: at, Description: findings + withdrawalMark + "today" + withdrawalReason}, false},
+		{"another text", opencti.Indicator{Revoked: true, ValidUntil: at, Description: findings + " " + instant(at) + withdrawalReason}, false},
+	} {
+		if got := withdrawn(&tt.i); got != tt.want {
+			t.Errorf("%s: withdrawn() = %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 // TestSkippingOwnUpdate: an automatic job about an update is skipped where the verdict of a young note is applied, and in no
 // other case.
 func TestSkippingOwnUpdate(t *testing.T) {

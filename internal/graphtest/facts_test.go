@@ -349,3 +349,60 @@ func TestGraph_Withdrawn(t *testing.T) {
 		}
 	})
 }
+
+// TestGraph_WithdrawnBeforeTheNote: OpenCTI revokes the indicator at once, but the note that says why waits for its import, or
+// is lost with the worker and published by a repeated job. Until then no job takes it for the decision of a person.
+func TestGraph_WithdrawnBeforeTheNote(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		lost bool
+	}{{"the note waits for its import", false}, {"the worker died before it published", true}} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w, k := newWorld(t, defaults()), kinds()[0]
+				id := w.platform.AddObservable(k.observable(w))
+				high, low := k.answers[4].report(k), k.answers[1].report(k)
+				if err := w.enrich(t.Context(), id, high); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Hour)
+				w.answer = low
+				job, err := w.job(t.Context(), id, openctitest.Manual, "")
+				if err == nil {
+					job, err = w.run(t.Context(), job, "resolve", "bundle")
+				}
+				if err == nil {
+					_, err = w.run(t.Context(), job, "publish", "publish")
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if test.lost {
+					w.push = nil
+					job.Repeated = true
+				} else {
+					time.Sleep(time.Hour)
+					if job, err = w.job(t.Context(), id, openctitest.Manual, ""); err == nil {
+						job, err = w.run(t.Context(), job, "resolve", "bundle")
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				if _, err := w.run(t.Context(), job, "publish", "publish"); err != nil {
+					t.Fatal(err)
+				}
+				w.importAll(t.Context())
+				time.Sleep(time.Hour)
+				if err := w.enrich(t.Context(), id, k.answers[6].report(k)); err != nil {
+					t.Fatal(err)
+				}
+				if o := w.platform.Graph()[addressIndicator]; o.Revoked {
+					t.Errorf("the indicator that the worker withdrew stays revoked after a verdict above the threshold: %+v", o.Decay)
+				}
+			})
+		})
+	}
+}

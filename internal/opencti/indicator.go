@@ -12,6 +12,8 @@ type IndicatorPatch struct {
 	// Revoke revokes it, and Restore makes a revoked one valid again, at the score that its decay began with.
 	Revoke  bool `json:"revoke,omitempty"`
 	Restore bool `json:"restore,omitempty"`
+	// Description replaces that of the indicator; "" leaves it.
+	Description string `json:"description,omitempty"`
 }
 
 // PatchIndicator changes the indicator with that id (internal, or STIX), in a draft unless draftID is empty. ErrNotFound
@@ -32,6 +34,9 @@ func (c *Client) PatchIndicator(ctx context.Context, id string, patch IndicatorP
 	}
 	if patch.Revoke || patch.Restore {
 		edits = append(edits, edit{Key: "revoked", Value: []any{strconv.FormatBool(patch.Revoke)}})
+	}
+	if patch.Description != "" {
+		edits = append(edits, edit{Key: "description", Value: []any{patch.Description}})
 	}
 	if len(edits) == 0 {
 		return nil

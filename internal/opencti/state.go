@@ -45,6 +45,8 @@ type Indicator struct {
 	ValidUntil time.Time
 	Types      []string
 	Labels     []Label
+	// Description is "" where it has none.
+	Description string
 	// Decay lists the scores that it has had, the oldest first.
 	Decay []DecayStep
 	// Linked says that it is based on the observable of the same [State].
@@ -201,6 +203,7 @@ type indicatorFields struct {
 	ValidUntil *time.Time       `json:"valid_until"`
 	Types      []string         `json:"indicator_types"`
 	Labels     refs[Label]      `json:"objectLabel"`
+	Text       string           `json:"description"`
 	BaseScore  *int             `json:"decay_base_score"`
 	Decay      []DecayStep      `json:"decay_history"`
 }
@@ -209,7 +212,7 @@ func (f *indicatorFields) indicator() *Indicator {
 	i := &Indicator{
 		Reference: Reference(f.referenceFields), Author: f.Author.reference(),
 		Score: f.Score, BaseScore: f.BaseScore, Confidence: f.Confidence,
-		Revoked: f.Revoked, Types: f.Types, Labels: f.Labels, Decay: f.Decay,
+		Revoked: f.Revoked, Types: f.Types, Labels: f.Labels, Description: f.Text, Decay: f.Decay,
 	}
 	if f.ValidUntil != nil {
 		i.ValidUntil = *f.ValidUntil

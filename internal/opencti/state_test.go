@@ -254,8 +254,11 @@ func TestPatchIndicator(t *testing.T) {
 		if got := patch(opencti.IndicatorPatch{RemoveTypes: []string{"malicious-activity", "benign"}}); !slices.Equal(got.IndicatorTypes, []string{"theirs"}) {
 			t.Errorf("types = %q, want those of others", got.IndicatorTypes)
 		}
-		if got := patch(opencti.IndicatorPatch{Revoke: true}); !got.Revoked {
-			t.Error("the indicator is not revoked")
+		if got := patch(opencti.IndicatorPatch{Revoke: true, Description: "withdrawn"}); !got.Revoked || got.Description != "withdrawn" {
+			t.Errorf("revoked: %v, description %q, want it revoked, and withdrawn", got.Revoked, got.Description)
+		}
+		if state, err := r.client.State(t.Context(), query("")); err != nil || state.Indicator == nil || state.Indicator.Description != "withdrawn" {
+			t.Errorf("State() = %+v, %v, want the description", state.Indicator, err)
 		}
 		if got := patch(opencti.IndicatorPatch{Restore: true}); got.Revoked {
 			t.Error("the indicator is still revoked")

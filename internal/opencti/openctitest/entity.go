@@ -179,7 +179,7 @@ func (p *Platform) relationship(draft string, n *node) object {
 	}
 }
 
-// patchIndicator edits an indicator. Types are removed, added or replaced. Revoked revokes or revives, unless the same edit
+// patchIndicator edits an indicator. The description is replaced. Types are removed, added or replaced. Revoked revokes or revives, unless the same edit
 // has a score. A score that is not the base score restarts the decay, once for each source and score.
 func (p *Platform) patchIndicator(draft, id string, input any) (any, error) {
 	p.mu.Lock()
@@ -200,6 +200,8 @@ func (p *Platform) patchIndicator(draft, id string, input any) (any, error) {
 		switch key := text(e["key"]); key {
 		case "indicator_types":
 			n.IndicatorTypes = patched(n.IndicatorTypes, texts(values), text(e["operation"]))
+		case "description":
+			n.Description = value
 		case "revoked":
 			revoked = &value
 		case "x_opencti_score":
