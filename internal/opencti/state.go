@@ -26,7 +26,7 @@ type State struct {
 	Indicator *Indicator
 	Note      *Note
 	Author    *Reference
-	// Links are the relationships that start at the observable, of the types that the connector writes, 100 of a type at
+	// Links are the relationships that start at the observable, of the types that the connector writes, 1,000 of a type at
 	// most.
 	Links []Link
 }

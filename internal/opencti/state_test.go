@@ -3,6 +3,7 @@ package opencti_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -151,6 +152,31 @@ func TestState_ofADomain(t *testing.T) {
 		got, err := r.client.State(t.Context(), opencti.StateQuery{EntityID: one})
 		if err != nil || len(got.Links) != 1 || !got.Linked("resolves-to", address) {
 			t.Errorf("links = %+v, %v, want the one to the address", got.Links, err)
+		}
+	})
+}
+
+// TestState_ofManyLinks: a link that is not read is taken for a missing one, and written with our author.
+func TestState_ofManyLinks(t *testing.T) {
+	t.Parallel()
+	onEach(t, []string{"5.4.1", "7.260817.0"}, func(t *testing.T, r *rig) {
+		r.platform.SetAutoJobs(false)
+		const links = 300
+		domain := stix.ObservableID("domain-name", "one.example")
+		r.write("", stixObject{"type": "domain-name", "id": domain, "value": "one.example"})
+		for i := range links {
+			value := fmt.Sprintf("198.51.%d.%d", i/250, i%250)
+			r.write("",
+				stixObject{"type": "ipv4-addr", "id": stix.ObservableID("ipv4-addr", value), "value": value},
+				stixObject{
+					"type": "relationship", "id": fmt.Sprintf("relationship--%d", i), "relationship_type": "resolves-to",
+					"source_ref": domain, "target_ref": stix.ObservableID("ipv4-addr", value),
+				},
+			)
+		}
+		got, err := r.client.State(t.Context(), opencti.StateQuery{EntityID: domain})
+		if err != nil || len(got.Links) != links {
+			t.Errorf("%d links, error = %v, want %d", len(got.Links), err, links)
 		}
 	})
 }
