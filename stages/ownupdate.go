@@ -72,6 +72,16 @@ func (w *OwnWrites) add(job Job, now time.Time) {
 	w.writes[job.subject()] = ownWrite{at: now, answer: second(job.Risk.At)}
 }
 
+// remove forgets the write of a job that could not be published: nothing is on its way into OpenCTI.
+func (w *OwnWrites) remove(job Job) {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.writes, job.subject())
+}
+
 // pending reports whether the entity of a resolved job was changed a short while ago, and its note does not have the answer yet.
 func (w *OwnWrites) pending(job Job, now time.Time) bool {
 	if w == nil {

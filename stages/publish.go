@@ -157,18 +157,27 @@ func (p publisher) push(ctx context.Context, job Job) error {
 	if p.OwnWrites != nil && changesEntity(job) {
 		p.OwnWrites.add(job, p.Now())
 	}
+	if err := p.write(ctx, job, split.Parts, work.Tracked); err != nil {
+		p.OwnWrites.remove(job)
+		return err
+	}
+	if err := p.Works.Processed(ctx, job.work(), published(job.Verdict, job.Risk, len(split.Parts)), work); err != nil {
+		return fmt.Errorf("telling that the work is processed: %w", err)
+	}
+	return nil
+}
+
+// write makes the edits, and hands over the parts of the bundle.
+func (p publisher) write(ctx context.Context, job Job, parts [][]byte, tracked bool) error {
 	if err := p.patch(ctx, job); err != nil {
 		return err
 	}
-	messages, err := wrap(job, split.Parts, work.Tracked, p.Envelope)
+	messages, err := wrap(job, parts, tracked, p.Envelope)
 	if err != nil {
 		return err
 	}
 	if err := p.Intake.Push(ctx, messages); err != nil {
 		return brokerFault(err)
-	}
-	if err := p.Works.Processed(ctx, job.work(), published(job.Verdict, job.Risk, len(messages)), work); err != nil {
-		return fmt.Errorf("telling that the work is processed: %w", err)
 	}
 	return nil
 }

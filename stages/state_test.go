@@ -269,26 +269,34 @@ func TestOwnWrites(t *testing.T) {
 	}
 }
 
-// TestPublish_remembersOwnWrites: only jobs that change the observable are remembered: others cause no job.
+// TestPublish_remembersOwnWrites: only jobs that change the observable are remembered, as others cause no job, and of them only
+// those whose objects are published.
 func TestPublish_remembersOwnWrites(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		entity string // of the job; the bundle has url--1111…
 		labels []LabelOn
+		fails  string // a call
 		want   int
 	}{
-		{"the note alone", ipv4().StandardID, nil, 0},
-		{"the observable", "url--11111111-1111-4111-8111-111111111111", nil, 1},
-		{"a label of it", ipv4().StandardID, []LabelOn{{Object: ipv4().StandardID}}, 1},
-		{"a label of the indicator", ipv4().StandardID, []LabelOn{{Object: riskIndicator}}, 0},
+		{"the note alone", ipv4().StandardID, nil, "", 0},
+		{"the observable", "url--11111111-1111-4111-8111-111111111111", nil, "", 1},
+		{"the observable, and the push failed", "url--11111111-1111-4111-8111-111111111111", nil, "push", 0},
+		{"a label of it", ipv4().StandardID, []LabelOn{{Object: ipv4().StandardID}}, "", 1},
+		{"a label of it, and its removal failed", ipv4().StandardID, []LabelOn{{Object: ipv4().StandardID}}, "unlabel", 0},
+		{"a label of the indicator", ipv4().StandardID, []LabelOn{{Object: riskIndicator}}, "", 0},
 	} {
-		job, p, writes := publishJob(), &platform{}, NewOwnWrites()
+		job, writes := publishJob(), NewOwnWrites()
+		p := &platform{}
+		if tt.fails != "" {
+			p.fail = map[string]error{tt.fails: errors.New("no")}
+		}
 		job.Entity.StandardID, job.Changes = tt.entity, &Changes{Labels: tt.labels}
 		stage := Publish(Publishing{
 			Entities: p, Works: p, Playbooks: p, Labels: p, Indicators: p, Countries: p, Intake: p, Envelope: shown, Now: clock, OwnWrites: writes,
 		})
-		if _, err := stage.Run(context.Background(), job); err != nil || len(writes.writes) != tt.want {
+		if _, err := stage.Run(context.Background(), job); (err != nil) != (tt.fails != "") || len(writes.writes) != tt.want {
 			t.Errorf("%s: %d writes are remembered (%v), want %d", tt.name, len(writes.writes), err, tt.want)
 		}
 	}
