@@ -91,6 +91,7 @@ func (*stub) RemoveLabel(context.Context, string, string, string) error { return
 func (*stub) PatchIndicator(context.Context, string, opencti.IndicatorPatch, string) error {
 	return nil
 }
+
 func (*stub) Country(context.Context, string, string) (opencti.Country, bool, error) {
 	return opencti.Country{}, false, nil
 }
