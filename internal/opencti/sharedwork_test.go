@@ -51,6 +51,9 @@ func (s *shared) failed() {
 // dies is the end of a process: the job comes again.
 func (s *shared) dies() { s.job.Again = true }
 
+// fewer leaves the job one object less to publish, as another job has created it.
+func (s *shared) fewer() { s.objects-- }
+
 // ways are what a job can do. pushes says how many of its objects are imported in the end: all or none.
 var ways = map[string]struct {
 	steps  []func(*shared)
@@ -65,6 +68,10 @@ var ways = map[string]struct {
 	}, true},
 	"dies before it publishes": {[]func(*shared){
 		(*shared).received, (*shared).announce, (*shared).dies,
+		(*shared).received, (*shared).announce, (*shared).push, (*shared).processed,
+	}, true},
+	"dies before it publishes, and has fewer objects then": {[]func(*shared){
+		(*shared).received, (*shared).announce, (*shared).dies, (*shared).fewer,
 		(*shared).received, (*shared).announce, (*shared).push, (*shared).processed,
 	}, true},
 	"dies before it ends": {[]func(*shared){
@@ -133,10 +140,7 @@ func runShared(t *testing.T, r *rig, pair [2]string, order []int, value, before 
 	}
 	r.platform.SetImporting(quick)
 	want, once := 0, true // each object is published once
-	for i, job := range jobs {
-		if ways[pair[i]].pushes {
-			want += job.objects
-		}
+	for i := range jobs {
 		once = once && len(ways[pair[i]].steps) <= 4
 	}
 	next := []int{0, 0}
@@ -145,6 +149,11 @@ func runShared(t *testing.T, r *rig, pair [2]string, order []int, value, before 
 		next[turn]++
 		if w, _ := r.platform.Work(one.WorkID); !quick && once && w.Status == "complete" && jobs[0].tracked+jobs[1].tracked > 0 {
 			t.Errorf("%q, order %v after %v steps: work = %+v, want it open until its objects are imported", pair, order, next, w)
+		}
+	}
+	for i, job := range jobs {
+		if ways[pair[i]].pushes {
+			want += job.objects
 		}
 	}
 	r.platform.SetImporting(true)

@@ -155,11 +155,13 @@ func (w *work) plan(job WorkJob, n int, equal bool) plan {
 	switch {
 	case !job.Again:
 	case open > 0:
-		// Announced before, and maybe published in part. What nothing will bring is reported at the end.
+		// Announced before, and maybe published in part. It can have fewer objects now, because another job has created some of
+		// them meanwhile. What is imported beyond the announcements of the others is its own; the rest would be waited for in vain.
 		p.announce = max(n-open, 0)
 		p.expect = p.announce
 		p.state.open = open + p.announce
-		p.state.surplus = max(w.outstanding()-(announced-own.announced)-n, 0)
+		imported := max(w.Tracking.Processed-(announced-own.announced), 0)
+		p.state.surplus = max(open-n-imported, 0)
 	case len(own.texts) > 0:
 		// An earlier delivery has ended the job and settled what it announced. Its objects may still be imported: more of them
 		// would complete the work before those of other jobs.
