@@ -355,13 +355,20 @@ func TestGraph_Withdrawn(t *testing.T) {
 func TestGraph_WithdrawnBeforeTheNote(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		name string
-		lost bool
-	}{{"the note waits for its import", false}, {"the worker died before it published", true}} {
+		name, version string
+		lost          bool
+	}{
+		{"the note waits for its import", "", false},
+		{"the worker died before it published", "", true},
+		{"the note waits for its import, 6.7.5", "6.7.5", false},
+		{"the worker died before it published, before there was decay", "5.4.1", true},
+	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				w, k := newWorld(t, defaults()), kinds()[0]
+				options := defaults()
+				options.version = test.version
+				w, k := newWorld(t, options), kinds()[0]
 				id := w.platform.AddObservable(k.observable(w))
 				high, low := k.answers[4].report(k), k.answers[1].report(k)
 				if err := w.enrich(t.Context(), id, high); err != nil {
