@@ -54,7 +54,7 @@ const (
 	ReasonTooLarge       Reason = "too_large"       // a file above IPQS_ARTIFACT_MAX_SIZE
 	ReasonScope          Reason = "scope"           // outside CONNECTOR_SCOPE
 	ReasonTLP            Reason = "tlp"             // marked above IPQS_MAX_TLP
-	ReasonPrivate        Reason = "private_address" // an address without a public meaning
+	ReasonPrivate        Reason = "private_address" // a private or reserved address
 	ReasonInternalName   Reason = "internal_name"   // a host name of an internal network
 	ReasonExcluded       Reason = "excluded"        // matched by IPQS_EXCLUDE
 	ReasonNetwork        Reason = "network"         // a network of more than one address

@@ -26,7 +26,7 @@ type Cause string
 
 // The causes.
 const (
-	// Private: the value is or contains an address without a public meaning.
+	// Private: the value is or contains a private or reserved address.
 	Private Cause = "private_address"
 	// InternalName: the value is or contains a host name of an internal network.
 	InternalName Cause = "internal_name"
@@ -276,7 +276,7 @@ func (g Guard) host(r reading) *RefusedError {
 	h := parseHost(r.host)
 	for _, address := range h.addresses {
 		if internal(address) && (r.whole || !meaningless(r.host, address)) {
-			return refused(Private, "the value is or contains an address without a public meaning")
+			return refused(Private, "the value is or contains a private or reserved address")
 		}
 		if entry, ok := g.exclusions.address(address); ok {
 			return refused(Excluded, "the address is in the network %s of IPQS_EXCLUDE", entry)
@@ -289,7 +289,7 @@ func (g Guard) host(r reading) *RefusedError {
 		return nil
 	}
 	if entry, ok := g.exclusions.name(h.name); ok {
-		return refused(Excluded, "the host name is under %s of IPQS_EXCLUDE", entry)
+		return refused(Excluded, "the host name matches %s of IPQS_EXCLUDE", entry)
 	}
 	if suffix, ok := internalSuffix(h.name); ok && (r.whole || strings.Contains(h.name, ".")) {
 		return refused(InternalName, "the host name is under .%s, which is used in internal networks only", suffix)

@@ -38,7 +38,7 @@ func TestSkippedJob_CompletesItsWork(t *testing.T) {
 			"private address",
 			openctitest.Observable{Type: "IPv4-Addr", Value: "10.0.0.1"},
 			stages.ReasonPrivate,
-			"The value is or contains an address without a public meaning. Nothing was changed; skipped (private_address).", false,
+			"The value is or contains a private or reserved address. Nothing was changed; skipped (private_address).", false,
 		},
 		{
 			"internal name",
@@ -56,7 +56,7 @@ func TestSkippedJob_CompletesItsWork(t *testing.T) {
 			"excluded",
 			openctitest.Observable{Type: "Domain-Name", Value: "www.example.org"},
 			stages.ReasonExcluded,
-			"The host name is under example.org of IPQS_EXCLUDE. Nothing was changed; skipped (excluded).", true,
+			"The host name matches example.org of IPQS_EXCLUDE. Nothing was changed; skipped (excluded).", true,
 		},
 	}
 	for _, version := range []string{"5.12.33", "6.9.28", "7.260428.0", "7.260817.0"} {
