@@ -69,11 +69,11 @@ func parseConcurrency(v string) (map[string]int, error) {
 		case !ok:
 			return nil, fmt.Errorf("entry %d has no =", i+1)
 		case !slices.Contains(Hops(), hop):
-			return nil, fmt.Errorf("entry %d names no hop", i+1)
+			return nil, fmt.Errorf("entry %d names an unknown hop", i+1)
 		case err != nil:
 			return nil, fmt.Errorf("entry %d has no whole number from 1 to %d", i+1, mostConcurrency)
 		case twice:
-			return nil, fmt.Errorf("entry %d is about the hop of another one", i+1)
+			return nil, fmt.Errorf("entry %d repeats the hop %s", i+1, hop)
 		}
 		numbers[hop] = n
 	}

@@ -20,10 +20,10 @@ func TestWithConcurrency(t *testing.T) {
 		{name: "over the configuration's", entries: []string{"resolve=1"}, lookup: 16, others: map[string]int{"resolve": 1}},
 		{name: "lookups have a number of their own", entries: []string{"lookup=3", " Score = 5 "}, lookup: 3, others: map[string]int{"resolve": 8, "score": 5}},
 		{name: "no number", entries: []string{"lookup"}, wrong: `found "lookup" (entry 1 has no =)`},
-		{name: "no hop", entries: []string{"score=1", "lookups=8"}, wrong: `found "score=1,lookups=8" (entry 2 names no hop)`},
+		{name: "no hop", entries: []string{"score=1", "lookups=8"}, wrong: `found "score=1,lookups=8" (entry 2 names an unknown hop)`},
 		{name: "none", entries: []string{"lookup=0"}, wrong: `found "lookup=0" (entry 1 has no whole number from 1 to 1024)`},
 		{name: "too many", entries: []string{"lookup=1025"}, wrong: `found "lookup=1025" (entry 1 has no whole number from 1 to 1024)`},
-		{name: "twice", entries: []string{"lookup=1", "lookup=2"}, wrong: `found "lookup=1,lookup=2" (entry 2 is about the hop of another one)`},
+		{name: "twice", entries: []string{"lookup=1", "lookup=2"}, wrong: `found "lookup=1,lookup=2" (entry 2 repeats the hop lookup)`},
 		{name: "nothing", entries: []string{""}, wrong: `found "" (it has no entry)`},
 	}
 	for _, tt := range tests {

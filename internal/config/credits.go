@@ -139,6 +139,7 @@ func cacheKinds() []string { return []string{"ip", "email", "phone", "url", "lea
 func parseTTLs(v string) (map[string]time.Duration, error) {
 	ttls := make(map[string]time.Duration, len(cacheKinds()))
 	single := make(map[string]time.Duration)
+	seen := make(map[string]bool)
 	var all time.Duration
 	for i, entry := range strings.Split(v, ",") {
 		kind, text, named := strings.Cut(strings.TrimSpace(entry), "=")
@@ -149,13 +150,14 @@ func parseTTLs(v string) (map[string]time.Duration, error) {
 		if err != nil {
 			return nil, fmt.Errorf("entry %d has no duration from 0 to 8760h", i+1)
 		}
-		switch kind = strings.ToLower(strings.TrimSpace(kind)); {
-		case !named:
-			all = ttl
-		case slices.Contains(cacheKinds(), kind):
+		kind = strings.ToLower(strings.TrimSpace(kind))
+		if err := checkKind(cacheKinds(), seen, named, kind, i+1); err != nil {
+			return nil, err
+		}
+		if named {
 			single[kind] = ttl
-		default:
-			return nil, fmt.Errorf("entry %d is about no kind of answer", i+1)
+		} else {
+			all = ttl
 		}
 	}
 	for _, kind := range cacheKinds() {
@@ -165,6 +167,21 @@ func parseTTLs(v string) (map[string]time.Duration, error) {
 		}
 	}
 	return ttls, nil
+}
+
+// checkKind checks the kind of the entry of that number in a list of values for all kinds and for single ones, and adds it to
+// those seen. An entry without a kind is for all.
+func checkKind(kinds []string, seen map[string]bool, named bool, kind string, entry int) error {
+	switch {
+	case named && !slices.Contains(kinds, kind):
+		return fmt.Errorf("entry %d names an unknown kind", entry)
+	case named && seen[kind]:
+		return fmt.Errorf("entry %d repeats the kind %s", entry, kind)
+	case seen[kind]:
+		return fmt.Errorf("entry %d is the second without a kind", entry)
+	}
+	seen[kind] = true
+	return nil
 }
 
 // parseCacheURL takes what go-redis takes, and Valkey's own schemes.

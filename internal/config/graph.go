@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -91,6 +90,7 @@ func graphOptions() []Option {
 // parseMinScores takes a score for all kinds, and kind=score for single ones, in any order. Without one for all it is minScore.
 func parseMinScores(v string) (map[string]int, error) {
 	single := make(map[string]int)
+	seen := make(map[string]bool)
 	all := minScore
 	for i, entry := range strings.Split(v, ",") {
 		kind, text, named := strings.Cut(strings.TrimSpace(entry), "=")
@@ -101,13 +101,14 @@ func parseMinScores(v string) (map[string]int, error) {
 		if err != nil || score < 0 || score > 100 {
 			return nil, fmt.Errorf("entry %d has no whole number from 0 to 100", i+1)
 		}
-		switch kind = strings.ToLower(strings.TrimSpace(kind)); {
-		case !named:
-			all = score
-		case slices.Contains(scoreKinds(), kind):
+		kind = strings.ToLower(strings.TrimSpace(kind))
+		if err := checkKind(scoreKinds(), seen, named, kind, i+1); err != nil {
+			return nil, err
+		}
+		if named {
 			single[kind] = score
-		default:
-			return nil, fmt.Errorf("entry %d is about no kind of answer", i+1)
+		} else {
+			all = score
 		}
 	}
 	scores := make(map[string]int, len(scoreKinds()))
