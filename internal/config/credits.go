@@ -48,7 +48,7 @@ func creditOptions() []Option {
 		{
 			Env: "IPQS_CACHE_TTL", Kind: Text, Default: "24h,phone=72h,url=6h", For: ForEnrich,
 			Description: "Time for which answers are kept and not asked for again: of all kinds, and of single ones.",
-			Accepts:     "durations from 0 to 8760h such as 24h, or 24h,url=6h; the kinds are " + strings.Join(cacheKinds(), ", "),
+			Accepts:     "durations from 0 to 8760h such as 24h, or 24h,url=6h; the kinds are " + strings.Join(cacheKinds(), ", ") + "; url includes domains, leak means accounts",
 			set:         into(func(c *Config) *map[string]time.Duration { return &c.Credits.CacheTTL }, parseTTLs),
 		},
 		{

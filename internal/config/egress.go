@@ -29,8 +29,8 @@ func egressOptions() []Option {
 		},
 		{
 			Env: "IPQS_EXCLUDE", Kind: List, For: ForEnrich,
-			Description: "Domains (with the names below them), addresses and networks that are never sent to IPQualityScore, or files with one entry a line.",
-			Accepts:     "a comma-separated list of domains, networks such as 203.0.113.0/24, and paths of files with one entry a line",
+			Description: "Domains (with the names below them), addresses and networks that are never sent to IPQualityScore.",
+			Accepts:     "a comma-separated list of domains, addresses, networks such as 203.0.113.0/24, and files with one entry a line, whose paths begin with /, ./ or ../",
 			set:         into(func(c *Config) *[]string { return &c.IPQS.Exclude }, parseExclusions),
 		},
 		{

@@ -30,10 +30,10 @@ func TestLoad_ReadsExclusions(t *testing.T) {
 		{name: "file", value: good, want: []string{"example.com", "2001:db8::/32", ".example.net"}},
 		{name: "list with a file", value: "example.org," + good, want: []string{"example.org", "example.com", "2001:db8::/32", ".example.net"}},
 		{name: "suffix with a dot", value: ".example.com", want: []string{".example.com"}},
-		{name: "invalid entry", value: "example.com,203.0.113.0/33", problem: `"203.0.113.0/33" is neither a domain nor a network`},
-		{name: "invalid entry in a file", value: bad, problem: `line 2: "example.com/path" is neither a domain nor a network`},
+		{name: "invalid entry", value: "example.com,203.0.113.0/33", problem: `"203.0.113.0/33" is no domain, address or network`},
+		{name: "invalid entry in a file", value: bad, problem: `line 2: "example.com/path" is no domain, address or network`},
 		{name: "no such file", value: filepath.Join(dir, "nowhere.txt"), problem: "no such file or directory"},
-		{name: "no path", value: "exclude/me.txt", problem: `"exclude/me.txt" is neither a domain nor a network`},
+		{name: "no path", value: "exclude/me.txt", problem: `"exclude/me.txt" is no domain, address or network`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -52,6 +52,27 @@ func TestLoad_ReadsExclusions(t *testing.T) {
 				t.Errorf("exclusions (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A file without ./ would be taken for a domain, and what it lists would be sent.
+func TestLoad_RefusesExclusionThatIsAFile(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("exclude.txt", []byte("example.com"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := Load(Options{Path: noFile(t), Environ: minimal("IPQS_EXCLUDE=exclude.txt")})
+	if want := `write "./exclude.txt" for the file or ".exclude.txt" for the domain`; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Load() error = %v, want %q", err, want)
+	}
+	for value, want := range map[string]string{"./exclude.txt": "example.com", ".exclude.txt": ".exclude.txt"} {
+		c, _, err := Load(Options{Path: noFile(t), Environ: minimal("IPQS_EXCLUDE=" + value)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{want}, c.IPQS.Exclude); diff != "" {
+			t.Errorf("exclusions of %s (-want +got):\n%s", value, diff)
+		}
 	}
 }
 

@@ -60,7 +60,7 @@ func graphOptions() []Option {
 			Env: "IPQS_INDICATOR_MIN_SCORE", Kind: Scores, Default: strconv.Itoa(minScore), For: ForEnrich,
 			Description: "Least score to make an indicator of: of all kinds, and of single ones; 0 makes one of every score.",
 			Accepts: "scores from 0 to 100 such as 26, or 26,url=75; the kinds are " + strings.Join(scoreKinds(), ", ") +
-				"; a kind that is not named has the first score, or 26",
+				"; url includes domains, leak means accounts; a kind that is not named has the score without a kind, or 26",
 			set: into(func(c *Config) *map[string]int { return &c.IPQS.IndicatorMinScore }, parseMinScores),
 		},
 		{

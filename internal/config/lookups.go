@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -181,6 +182,9 @@ func parseExclusions(v string) ([]string, error) {
 		if !filepath.IsAbs(entry) && !strings.HasPrefix(entry, ".") || !strings.ContainsAny(entry, `/\`) {
 			if _, err := egress.ParseExclusions([]string{entry}); err != nil {
 				return nil, err
+			}
+			if info, err := os.Stat(entry); err == nil && info.Mode().IsRegular() && !strings.HasPrefix(entry, ".") {
+				return nil, fmt.Errorf("%[1]s is also a file: write \"./%[2]s\" for the file or \".%[2]s\" for the domain", quote(entry), entry)
 			}
 			entries = append(entries, entry)
 			continue

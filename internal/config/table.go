@@ -156,7 +156,7 @@ func Table() []Option {
 		},
 		{
 			Env: "CONNECTOR_SCOPE", Kind: List, Default: strings.Join(defaultScope(), ","),
-			Description: "Types of observables to enrich; Artifact wants IPQS_ARTIFACT_SCAN too.",
+			Description: "Types of observables to enrich; Artifact requires IPQS_ARTIFACT_SCAN too.",
 			Accepts:     "a comma-separated list of at least one of " + strings.Join(scopeTypes(), ", "),
 			Words:       scopeTypes(),
 			set:         into(func(c *Config) *[]string { return &c.Connector.Scope }, parseList),
@@ -181,7 +181,7 @@ func Table() []Option {
 		},
 		{
 			Env: "CONNECTOR_SKIP_AS", Kind: Text, Default: "complete",
-			Description: "How a skipped job ends its work in OpenCTI: complete with the reason as the message, or in error.",
+			Description: "How a skipped job ends its work in OpenCTI: complete with the reason as the message, or in error if a setting is the reason, such as the scope, the marking or IPQS_EXCLUDE.",
 			Accepts:     "complete or error",
 			Words:       []string{"complete", "error"},
 			set:         into(func(c *Config) *bool { return &c.Connector.SkipInError }, parseEither("complete", "error")),

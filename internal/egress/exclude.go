@@ -24,7 +24,7 @@ func ParseExclusions(entries []string) (Exclusions, error) {
 		}
 		name, ok := parseDomain(entry)
 		if !ok {
-			return Exclusions{}, fmt.Errorf("%q is neither a domain nor a network", entry)
+			return Exclusions{}, fmt.Errorf("%q is no domain, address or network", entry)
 		}
 		e.names[name] = true
 	}
