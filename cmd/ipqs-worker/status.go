@@ -39,7 +39,7 @@ It asks the broker for what waits; where that is, it reads in the connector's re
 /readyz for the rest: the one on this machine at CONNECTOR_METRICS_PORT, or those that --worker names. What could not be asked
 is listed at the end, and shown as "?". It changes nothing and takes no job.
 
-Exit status: 0, or 1 if nobody could be asked.`,
+Exit status: 0, or 1 if neither the broker nor a worker answered.`,
 		Example: `  ipqs-worker status
   ipqs-worker status --watch --worker worker-1:9095 --worker worker-2:9095
   ipqs-worker status --workers-only --output json`,
@@ -105,7 +105,7 @@ func (p *program) status(ctx context.Context, f statusFlags) error {
 			continue
 		}
 		if !report.Heard() {
-			return &statusError{exitFailure, errors.New("nobody could be asked")}
+			return &statusError{exitFailure, errors.New("neither the broker nor a worker answered")}
 		}
 		return nil
 	}

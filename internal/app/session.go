@@ -141,7 +141,7 @@ func (w *worker) session(ctx context.Context, to opencti.Registration) (worked b
 		case <-p.Running():
 			worked = true
 			w.broker.run(carrier)
-			w.log.InfoContext(running, "enriching", slog.String("queue", to.Listen), slog.Any("scope", w.options.Config.Connector.Scope))
+			w.log.InfoContext(running, "enriching", slog.Any("scope", w.options.Config.Connector.Scope))
 		case <-running.Done():
 		}
 		<-running.Done()
