@@ -132,7 +132,7 @@ func Run(ctx context.Context, o Options, tell func(Finding)) []Finding {
 		e.broker(ctx, to)
 	default:
 		for _, check := range []string{checkBroker, checkPermissions, checkQueues} {
-			e.skip(check, "the registration that names the broker could not be read, and the MQ_* options do not name all of it")
+			e.skip(check, "the broker is unknown: no registration names it, and the MQ_* options do not name all of it")
 		}
 	}
 	e.ipqs(ctx)
