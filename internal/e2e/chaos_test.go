@@ -143,7 +143,7 @@ func (c *chaos) tell(jobs []job) (published, failed []job, twice int) {
 			for _, m := range slices.Concat(work.Messages, work.Errors) {
 				// Reports on objects say nothing, and what is said on the way is no end: that the job is being worked on, or waits.
 				if m.Message != "" && !strings.HasPrefix(m.Message, "IPQS: the job ") && !strings.HasPrefix(m.Message, "Publishing ") {
-					said[announcedObjects.ReplaceAllString(m.Message, ")")] = true // a copy may not have announced anything
+					said[ofOneDelivery.ReplaceAllString(m.Message, "")] = true
 				}
 			}
 			if len(said) != 1 {
@@ -157,8 +157,9 @@ func (c *chaos) tell(jobs []job) (published, failed []job, twice int) {
 	return published, failed, twice
 }
 
-// announcedObjects ends the message of a job's end, where the job has announced objects.
-var announcedObjects = regexp.MustCompile(`, \d+ announced\)$`)
+// ofOneDelivery is what can differ between the ends of two copies of a job: a copy can have its answer from the cache, it publishes
+// only what OpenCTI lacks then, and may have announced nothing.
+var ofOneDelivery = regexp.MustCompile(`( (New answer|Answer from the cache[^.]*)\. \d+ objects? sent\.)?( \([^()]*\))?$`)
 
 // checkLetters holds the dead letters against the works that ended in error: one for each, with the same reason, and those
 // that IPQS refuses among them.
