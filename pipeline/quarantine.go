@@ -156,7 +156,7 @@ func (p *Pipeline) untold(ctx context.Context, trip *trip, err error) {
 }
 
 func (p *Pipeline) letter(msg *message.Message, hop Hop, trip *trip) *message.Message {
-	letter := message.NewMessage(p.letterID(msg, hop, trip), msg.Payload)
+	letter := message.NewMessage(letterID(msg, hop, trip), msg.Payload)
 	for key, value := range msg.Metadata {
 		if !slices.Contains(ours, key) {
 			letter.Metadata.Set(key, value)
@@ -188,13 +188,9 @@ func (p *Pipeline) letter(msg *message.Message, hop Hop, trip *trip) *message.Me
 
 // letterID returns the id of the dead letter of a job in a hop. It is the same when the letter is written again, because a worker
 // died before it acknowledged the message, or an earlier crash left two copies of the job: then the two letters can be
-// recognized as one. The letter of a replay has another id. An unreadable message between hops is identified by its own id.
-func (p *Pipeline) letterID(msg *message.Message, hop Hop, trip *trip) string {
-	seed := trip.job.ID
-	if seed == "" || trip.unreadable != nil && hop.Name() != p.Hops[0].Name() {
-		seed = msg.UUID
-	}
-	sum := sha256.Sum256([]byte(hop.Name() + "\x00" + seed + "\x00" + msg.Metadata.Get(DeadLetterAt)))
+// recognized as one. The letter of a replay has another id.
+func letterID(msg *message.Message, hop Hop, trip *trip) string {
+	sum := sha256.Sum256([]byte(hop.Name() + "\x00" + trip.job.ID + "\x00" + msg.Metadata.Get(DeadLetterAt)))
 	return crockford.EncodeToString(sum[:])[:26]
 }
 

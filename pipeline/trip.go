@@ -7,6 +7,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"opencti-ipqs-worker/internal/opencti"
 	"opencti-ipqs-worker/stages"
 )
 
@@ -64,7 +65,7 @@ const (
 // Outcome is what came of one trip.
 type Outcome struct {
 	Hop string
-	// Job as far as it got; its ID is empty when the message could not be read.
+	// Job as far as it got. A message that could not be read has the digest of its body as the ID.
 	Job stages.Job
 	// Attempts counts the runs of the hop's stage, those of earlier trips included.
 	Attempts int
@@ -93,6 +94,9 @@ func (p *Pipeline) opened(hop Hop) message.HandlerMiddleware {
 			} else {
 				trip.carried, trip.unreadable = decode(msg, hop.Stage)
 				trip.job = trip.carried.job
+				if trip.unreadable != nil {
+					trip.job.ID = opencti.BodyKey(msg.Payload)
+				}
 			}
 			p.remember(msg, trip)
 			p.waited(msg, trip)

@@ -33,8 +33,9 @@ func TestALetterThatIsWrittenTwiceHasOneID(t *testing.T) {
 		{"the same message between hops", "b", passed("m1", "work_1"), passed("m1", "work_1"), true},
 		{"two copies of a job, which a crash has left", "b", passed("m1", "work_1"), passed("m2", "work_1"), true},
 		{"another job between hops", "b", passed("m1", "work_1"), passed("m2", "work_2"), false},
-		{"the same unreadable message between hops", "b", message.NewMessage("m1", nil), message.NewMessage("m1", nil), true},
-		{"another unreadable message between hops", "b", message.NewMessage("m1", nil), message.NewMessage("m2", nil), false},
+		{"an unreadable message between hops", "b", message.NewMessage("m1", []byte("{")), message.NewMessage("m2", []byte("{")), true},
+		{"another unreadable message between hops", "b", message.NewMessage("m1", []byte("{")), message.NewMessage("m1", []byte("[")), false},
+		{"a job between hops that lacks a section, and another one", "b", message.NewMessage("m1", []byte(`{"id":"x"}`)), message.NewMessage("m1", []byte(`{"id":"x","y":1}`)), false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
