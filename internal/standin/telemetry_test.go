@@ -46,6 +46,7 @@ type line struct {
 const (
 	plain    = "asked for by hand"
 	repeated = "answered from the cache"
+	updated  = "caused by an update"
 	unlucky  = "failed, was throttled, and waited"
 	refused  = "dead-lettered"
 	private  = "skipped"
@@ -124,7 +125,8 @@ func eventful(t *testing.T, processors []sdktrace.SpanProcessor) told {
 		ipqstest.Response{Status: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": "4"}})
 	world.IPQS.Script(ipqs.KindIP, "198.51.100.3", ipqstest.Refusal(ipqstest.MessageInvalidIP))
 	run(plain, "198.51.100.1", openctitest.Manual)
-	run(repeated, "198.51.100.1", openctitest.AutoUpdate)
+	run(repeated, "198.51.100.1", openctitest.Auto)
+	run(updated, "198.51.100.5", openctitest.AutoUpdate) // not enriched before: it is no own update
 	run(unlucky, "198.51.100.2", openctitest.Auto)
 	run(refused, "198.51.100.3", openctitest.Auto)
 	run(private, "192.168.0.1", openctitest.Auto)
@@ -235,7 +237,7 @@ func checkLines(t *testing.T, got told) {
 		}
 	}
 	// One line for each trouble, where it was decided what becomes of the job.
-	for what, want := range map[string][]string{plain: nil, repeated: nil, unlucky: {"WARNING"}, refused: {"ERROR"}, private: nil, played: nil} {
+	for what, want := range map[string][]string{plain: nil, repeated: nil, updated: nil, unlucky: {"WARNING"}, refused: {"ERROR"}, private: nil, played: nil} {
 		var levels []string
 		for _, l := range byJob[got.jobs[what]] {
 			if l.Level == "WARNING" || l.Level == "ERROR" {
@@ -314,7 +316,8 @@ func checkSpans(t *testing.T, jobs map[string]string, spans []sdktrace.ReadOnlyS
 		}},
 		{plain, "attempt score", 0, map[string]string{"ipqs_worker.score": some, "ipqs_worker.level": some, "ipqs_worker.model": "bands", "ipqs_worker.rule": some}},
 		{plain, "hop publish", 0, map[string]string{"ipqs_worker.outcome": "published", "opencti.work.id": workOf(jobs[plain])}},
-		{repeated, "hop resolve", 0, map[string]string{"opencti.mode": "auto", "opencti.trigger": "update"}},
+		{repeated, "hop resolve", 0, map[string]string{"opencti.mode": "auto", "opencti.trigger": "create"}},
+		{updated, "hop resolve", 0, map[string]string{"opencti.mode": "auto", "opencti.trigger": "update"}},
 		{repeated, "attempt lookup", 0, map[string]string{
 			"ipqs_worker.cache": "hit", "ipqs_worker.limiter.wait_ms": none, "ipqs_worker.breaker.state": "closed", "ipqs_worker.credits": none,
 		}},
