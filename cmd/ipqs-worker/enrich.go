@@ -29,7 +29,7 @@ costs a credit: a value given twice, letter by letter, is looked up once, and wh
 looked up at all. Interrupted, it prints what was answered by then.
 
 Private addresses, internal host names, networks and what IPQS_EXCLUDE lists are not sent. Their results name the reason, and
-the exit status is 1. A name with a single label is no domain name for this command, and is refused with status 2.
+the exit status is 1. This command does not accept a name with a single label ("wiki") as a domain name: it exits with 2.
 
 With --type User-Account the values are logins, which are looked for in leaks. With --type Artifact they are paths of files,
 which are sent to IPQS to be scanned; that wants IPQS_ARTIFACT_SCAN=true, and takes as long as the scans do.

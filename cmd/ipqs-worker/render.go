@@ -46,7 +46,7 @@ func renderTable(w io.Writer, results []app.Result, coloured bool) error {
 		switch {
 		case r.Reason != "":
 			level, signals = r.Outcome, fmt.Sprintf("%s: %s", r.Reason, r.Error)
-			if r.Failed() && !r.Refused() { // there is no queue here that a letter could lie in
+			if r.Failed() && !r.Refused() { // enrich has no dead-letter queue
 				level = "failed"
 			}
 			if r.Reason == stages.ReasonAuth {
